@@ -1,0 +1,121 @@
+//! How a host is set up.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::discovery;
+use crate::error::Error;
+use crate::host::{Faults, Filter, Host, HostError, Setup};
+use crate::limits::Limits;
+use crate::loader::Loader;
+use crate::loader::image::Scratch;
+use crate::loader::preflight::Rules;
+use crate::loader::probe::Prober;
+
+/// Sets up a [`Host`].
+///
+/// ```
+/// use plg_host::Host;
+///
+/// let host = Host::builder().plugin_dir("plugins").build()?;
+/// # Ok::<(), plg_host::Error>(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Builder {
+    directories: Vec<PathBuf>,
+    filter: Option<Filter>,
+    limits: Limits,
+    rules: Rules,
+    allow_unsafe_directories: bool,
+    image_directory: Option<PathBuf>,
+    prober: Option<PathBuf>,
+    faults: Faults,
+}
+
+impl Builder {
+    /// Adds a directory for [`Host::load_all`] to look through. It need not exist yet.
+    pub fn plugin_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.directories.push(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Loads only plugins whose name `wanted` says yes to, in [`Host::load_all`].
+    pub fn filter(mut self, wanted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.filter = Some(Filter(Box::new(wanted)));
+        self
+    }
+
+    /// Replaces the caps.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Replaces what the preflight allows.
+    pub fn preflight(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Loads from directories that other users can write to. Whoever can write there can run code in
+    /// this process.
+    pub fn allow_unsafe_directories(mut self, allow: bool) -> Self {
+        self.allow_unsafe_directories = allow;
+        self
+    }
+
+    /// Keeps images in files in a private directory under this one, instead of in memory: for systems
+    /// that do not let files in memory be mapped as code.
+    pub fn image_directory(mut self, parent: impl AsRef<Path>) -> Self {
+        self.image_directory = Some(parent.as_ref().to_owned());
+        self
+    }
+
+    /// Tries every image in a child before it is mapped here. The child is `program`, which must call
+    /// [`probe::run_if_asked`](crate::probe::run_if_asked): an app's own program, or `plg`.
+    pub fn probe_with(mut self, program: impl AsRef<Path>) -> Self {
+        self.prober = Some(program.as_ref().to_owned());
+        self
+    }
+
+    /// Faults for tests.
+    #[doc(hidden)]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Makes the host. Nothing is loaded yet.
+    ///
+    /// # Errors
+    ///
+    /// `host.images` when the directory for images cannot be made.
+    pub fn build(self) -> Result<Host, Error> {
+        if !self.faults.no_membarrier {
+            crate::plugin::gate::membarrier::register();
+        }
+        let scratch = match self.image_directory {
+            Some(parent) => match Scratch::create(&parent) {
+                Ok(scratch) => Some(Arc::new(scratch)),
+                Err(source) => return Err(HostError::Images { parent, source }.into()),
+            },
+            None => None,
+        };
+        let limits = Arc::new(self.limits);
+        Ok(Host::new(Setup {
+            directories: self.directories,
+            filter: self.filter,
+            discovery: discovery::Rules::new(&limits, self.allow_unsafe_directories),
+            loader: Loader {
+                limits,
+                rules: self.rules,
+                scratch,
+                prober: self.prober.map(Prober::new),
+                quarantine: Mutex::new(BTreeMap::new()),
+            },
+            faults: self.faults,
+        }))
+    }
+}

@@ -1,0 +1,373 @@
+//! The context that an app fills and reads.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use compact_str::CompactString;
+use plg_plugin_api::Value;
+use smallvec::SmallVec;
+
+use super::keys::KeyId;
+
+/// The values of one call, with its deadline: filled by the caller, changed by the plugin, read by
+/// the caller. Reusing one for many calls saves the allocations.
+///
+/// ```
+/// use plg_host::Context;
+///
+/// let mut ctx = Context::new().with("name", "Ada");
+/// ctx.set("count", 3);
+/// assert_eq!(ctx.text("name"), Some("Ada"));
+/// assert_eq!(ctx.get("missing"), None);
+/// ```
+#[derive(Clone, Default)]
+pub struct Context {
+    entries: SmallVec<[Entry; INLINE]>,
+    /// Where each key stands, kept once there are too many to look through.
+    index: Option<HashMap<CompactString, usize>>,
+    pub(super) bounds: Bounds,
+    /// What the plugin said through `fail` in the call that runs or ran last.
+    pub(super) failure: Option<Box<Failure>>,
+}
+
+/// Until when a call may run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bounds {
+    pub(super) deadline: Option<Instant>,
+    pub(super) cancel: Option<Cancel>,
+    pub(super) watcher: Option<Watcher>,
+}
+
+/// What a plugin says about how far its work is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// The plugin.
+    pub plugin: &'a str,
+    /// The label that was called.
+    pub label: &'a str,
+    /// How much is done, in units of the plugin's choice.
+    pub done: u64,
+    /// How much there is; `None` while it is unknown.
+    pub total: Option<u64>,
+    /// What it is doing.
+    pub message: &'a str,
+}
+
+/// Receives progress on the thread of the call.
+#[derive(Clone)]
+pub(super) struct Watcher(pub(super) Arc<dyn Fn(&Progress<'_>) + Send + Sync>);
+
+/// Why the plugin says it failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// Cancels the calls of every context it was given to.
+///
+/// A plugin sees it when it asks; a plugin that never asks goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+#[derive(Clone)]
+pub(super) struct Entry {
+    key: CompactString,
+    id: Option<KeyId>,
+    pub(super) value: Value,
+}
+
+const INLINE: usize = 8;
+/// Above this many values a hash beats looking through them.
+const LINEAR: usize = 16;
+
+impl Context {
+    /// A context without values.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a value, replacing the one under that key. A blank key is ignored.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.set(key, value);
+        self
+    }
+
+    /// Sets a value, replacing the one under that key. A blank key is ignored.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        if key.trim().is_empty() {
+            return;
+        }
+        let place = self.place(key);
+        place.value = value.into();
+    }
+
+    /// The value under `key`; `None` when there is none. Null is a value.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let position = self.position(key.as_bytes())?;
+        Some(&self.entries[position].value)
+    }
+
+    /// The text under `key`; `None` when there is none or it is of another kind.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_str()
+    }
+
+    /// Removes the value under `key` and returns it.
+    pub fn remove(&mut self, key: &str) -> Option<Value> {
+        let position = self.position(key.as_bytes())?;
+        let entry = self.entries.remove(position);
+        if self.index.take().is_some() {
+            self.reindex();
+        }
+        Some(entry.value)
+    }
+
+    /// Removes every value and keeps the deadline and the room.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.index = None;
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Keys and values, in the order the keys were first set.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.entries
+            .iter()
+            .map(|entry| (entry.key.as_str(), &entry.value))
+    }
+
+    /// Sets the deadline of the calls that follow. A call that starts later is refused with
+    /// `call.timeout`, and a plugin that asks is told how long it has.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.bounds.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets the deadline to this far from now.
+    #[must_use]
+    pub fn timeout(self, limit: Duration) -> Self {
+        self.deadline(Instant::now() + limit)
+    }
+
+    /// Lets `cancel` cancel the calls that follow.
+    #[must_use]
+    pub fn cancelled_by(mut self, cancel: &Cancel) -> Self {
+        self.bounds.cancel = Some(cancel.clone());
+        self
+    }
+
+    /// Lets `watch` see the progress that plugins report in the calls that follow. It runs on the
+    /// thread of the call; a panic in it is swallowed.
+    #[must_use]
+    pub fn on_progress(mut self, watch: impl Fn(&Progress<'_>) + Send + Sync + 'static) -> Self {
+        self.bounds.watcher = Some(Watcher(Arc::new(watch)));
+        self
+    }
+
+    /// The place under `key`, made when there is none.
+    pub(super) fn place(&mut self, key: &str) -> &mut Entry {
+        let position = match self.position(key.as_bytes()) {
+            Some(position) => position,
+            None => self.add(key),
+        };
+        &mut self.entries[position]
+    }
+
+    fn add(&mut self, key: &str) -> usize {
+        let position = self.entries.len();
+        let key = CompactString::from(key);
+        if let Some(index) = &mut self.index {
+            index.insert(key.clone(), position);
+        }
+        self.entries.push(Entry {
+            key,
+            id: None,
+            value: Value::Null,
+        });
+        if self.index.is_none() && self.entries.len() > LINEAR {
+            self.reindex();
+        }
+        position
+    }
+
+    #[cold]
+    fn reindex(&mut self) {
+        if self.entries.len() > LINEAR {
+            let keys = self.entries.iter().map(|entry| entry.key.clone());
+            self.index = Some(keys.zip(0..).collect());
+        }
+    }
+
+    #[inline]
+    pub(super) fn position(&self, key: &[u8]) -> Option<usize> {
+        match &self.index {
+            None => self
+                .entries
+                .iter()
+                .position(|entry| entry.key.as_bytes() == key),
+            Some(index) => index.get(std::str::from_utf8(key).ok()?).copied(),
+        }
+    }
+
+    /// Where the key of this number stands.
+    #[inline]
+    pub(super) fn position_of(&mut self, id: KeyId) -> Option<usize> {
+        let known = self.entries.iter().position(|entry| entry.id == Some(id));
+        if known.is_some() {
+            return known;
+        }
+        self.number_entry(id)
+    }
+
+    /// An entry that was set by name has no number yet.
+    #[cold]
+    fn number_entry(&mut self, id: KeyId) -> Option<usize> {
+        let position = self.position(id.name().as_bytes())?;
+        self.entries[position].id = Some(id);
+        Some(position)
+    }
+
+    pub(super) fn entry(&self, position: usize) -> Option<&Entry> {
+        self.entries.get(position)
+    }
+
+    pub(super) fn entry_mut(&mut self, position: usize) -> Option<&mut Entry> {
+        self.entries.get_mut(position)
+    }
+
+    /// Whether the caller gave up, by its deadline or by cancelling.
+    pub(crate) fn is_over(&self) -> bool {
+        self.bounds.is_over()
+    }
+
+    /// Whether the deadline has passed, as opposed to being cancelled.
+    pub(crate) fn is_late(&self) -> bool {
+        self.bounds.is_late()
+    }
+
+    /// All values as one map.
+    pub(super) fn into_map(self) -> Value {
+        let entries = self.entries.into_iter();
+        Value::Map(
+            entries
+                .map(|entry| (entry.key.into_string(), entry.value))
+                .collect(),
+        )
+    }
+
+    #[inline]
+    pub(crate) fn forget_failure(&mut self) {
+        if self.failure.is_some() {
+            self.failure = None;
+        }
+    }
+
+    pub(crate) fn take_failure(&mut self) -> Option<Box<Failure>> {
+        self.failure.take()
+    }
+
+    /// A context for a call made during this one, under the same bounds.
+    pub(super) fn nested(&self) -> Self {
+        Self {
+            bounds: self.bounds.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Bounds {
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Self {
+                deadline: None,
+                cancel: None,
+                ..
+            } => false,
+            bounds => bounds.is_cancelled() || bounds.is_late(),
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.as_ref().is_some_and(Cancel::is_cancelled)
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
+impl Entry {
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl Cancel {
+    /// Not cancelled yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Cancels, for good.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<K: AsRef<str>, V: Into<Value>> Extend<(K, V)> for Context {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, values: I) {
+        for (key, value) in values {
+            self.set(key.as_ref(), value);
+        }
+    }
+}
+
+impl<K: AsRef<str>, V: Into<Value>> FromIterator<(K, V)> for Context {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(values: I) -> Self {
+        let mut context = Self::new();
+        context.extend(values);
+        context
+    }
+}

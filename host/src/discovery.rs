@@ -1,0 +1,398 @@
+//! Which plugins there are below a directory. Nothing is loaded here.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use plg_packaging::manifest::{MAX_BYTES, Source};
+use plg_packaging::{Manifest, ManifestError, Problem};
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+use thiserror::Error;
+
+use crate::limits::Limits;
+use crate::loader::image::{Bytes, kind};
+use crate::loader::{io_code, manifest_of};
+
+/// The file that describes a plugin.
+pub const MANIFEST: &str = "plugin.json";
+
+/// A plugin that was found and may be loaded.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// What it says about itself.
+    pub manifest: Manifest,
+    /// Its library. Whether that can be loaded shows when it is.
+    pub library: PathBuf,
+    /// The directory with its `plugin.json`; `None` for a bare library.
+    pub directory: Option<PathBuf>,
+    /// What is odd about the manifest.
+    pub warnings: Vec<Problem>,
+}
+
+/// What is below a directory: plugins, and what looks like one but is not.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Discovery {
+    /// The plugins, by path.
+    pub candidates: Vec<Candidate>,
+    /// The others, by path.
+    pub problems: Vec<DiscoverError>,
+}
+
+/// Why a directory or an entry of it was passed over.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DiscoverError {
+    /// It cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is neither a directory nor a regular file with something in it.
+    #[error("passed over `{}`: it is {found}", path.display())]
+    Kind {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// Others could put something there.
+    #[error("refused `{}`: {why}", path.display())]
+    Unsafe {
+        /// The path.
+        path: PathBuf,
+        /// Who could.
+        why: String,
+    },
+    /// Its manifest is not one.
+    #[error("refused the manifest of `{}`", path.display())]
+    Manifest {
+        /// The directory or file.
+        path: PathBuf,
+        /// All problems of it.
+        source: ManifestError,
+    },
+    /// Its manifest names another plugin than its directory.
+    #[error("refused `{}`: {problem}", path.display())]
+    Identity {
+        /// The directory.
+        path: PathBuf,
+        /// Both names.
+        problem: Problem,
+    },
+    /// There is no library to load.
+    #[error("`{}` has no library: looked for {}", path.display(), looked_for.join(", "))]
+    NoLibrary {
+        /// The directory.
+        path: PathBuf,
+        /// The names that were tried.
+        looked_for: Vec<String>,
+    },
+    /// The library cannot become a plugin.
+    #[error("refused `{}`", path.display())]
+    Library {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: crate::loader::LoadError,
+    },
+}
+
+impl DiscoverError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Read { source, .. } => io_code(source),
+            Self::Kind { .. } => "dir.kind",
+            Self::Unsafe { .. } => "dir.unsafe",
+            Self::Manifest { source, .. } => source.code(),
+            Self::Identity { problem, .. } => problem.code,
+            Self::NoLibrary { .. } => "dir.no_library",
+            Self::Library { source, .. } => source.code(),
+        }
+    }
+
+    /// The path it is about.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Read { path, .. }
+            | Self::Kind { path, .. }
+            | Self::Unsafe { path, .. }
+            | Self::Manifest { path, .. }
+            | Self::Identity { path, .. }
+            | Self::NoLibrary { path, .. }
+            | Self::Library { path, .. } => path,
+        }
+    }
+}
+
+/// How a directory is looked through.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) allow_unsafe_directories: bool,
+    pub(crate) image_bytes: u64,
+}
+
+impl Rules {
+    pub(crate) fn new(limits: &Limits, allow_unsafe_directories: bool) -> Self {
+        Self {
+            allow_unsafe_directories,
+            image_bytes: limits.image_bytes,
+        }
+    }
+}
+
+/// Looks through the children of `base`: a directory with a `plugin.json` is a plugin, and so is a
+/// library with one embedded. What is neither is passed over, with a problem where somebody may have
+/// meant it to be one.
+pub(crate) fn discover(base: &Path, rules: &Rules) -> Discovery {
+    let mut found = Discovery::default();
+    let children = check_base(base, rules).and_then(|()| children(base));
+    let children = match children {
+        Ok(children) => children,
+        Err(problem) => {
+            found.problems.push(problem);
+            return found;
+        }
+    };
+    // Reading manifests waits for the disk and parses; a second thread pays off early.
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(8);
+    let share = children.len().div_ceil(threads).max(64);
+    let looked_at = thread::scope(|scope| {
+        let look = |share: &[PathBuf]| -> Vec<_> {
+            share
+                .iter()
+                .filter_map(|path| look_at(path, rules))
+                .collect()
+        };
+        let threads: Vec<_> = children
+            .chunks(share)
+            .map(|share| scope.spawn(move || look(share)))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_default())
+            .collect::<Vec<_>>()
+    });
+    for outcome in looked_at {
+        match outcome {
+            Ok(candidate) => found.candidates.push(candidate),
+            Err(problem) => found.problems.push(problem),
+        }
+    }
+    found
+}
+
+/// The plugin at `path`: a directory with a `plugin.json`, or a library.
+pub(crate) fn candidate(path: &Path, rules: &Rules) -> Result<Candidate, DiscoverError> {
+    let read = |source| DiscoverError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let metadata = fs::metadata(path).map_err(read)?;
+    if metadata.is_dir() {
+        check_base(path, rules)?;
+        return match manifest_in(path, rules)? {
+            Some(parsed) => in_directory(path, parsed),
+            None => Err(DiscoverError::Read {
+                path: path.join(MANIFEST),
+                source: io::ErrorKind::NotFound.into(),
+            }),
+        };
+    }
+    bare(path, &metadata, rules)
+}
+
+type Parsed = plg_packaging::Parsed;
+
+/// The children that are worth a look, by name.
+fn children(base: &Path) -> Result<Vec<PathBuf>, DiscoverError> {
+    let read = |source| DiscoverError::Read {
+        path: base.to_owned(),
+        source,
+    };
+    let mut children = Vec::new();
+    for entry in fs::read_dir(base).map_err(read)? {
+        let name = entry.map_err(read)?.file_name();
+        if !name.as_encoded_bytes().starts_with(b".") {
+            children.push(base.join(name));
+        }
+    }
+    children.sort_unstable();
+    Ok(children)
+}
+
+fn look_at(path: &Path, rules: &Rules) -> Option<Result<Candidate, DiscoverError>> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        // It went away since the directory was read.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(source) => {
+            let path = path.to_owned();
+            return Some(Err(DiscoverError::Read { path, source }));
+        }
+    };
+    let kind_problem = |found| {
+        Some(Err(DiscoverError::Kind {
+            path: path.to_owned(),
+            found,
+        }))
+    };
+    if metadata.is_dir() {
+        if let Err(problem) = check_owner(path, &metadata, rules) {
+            return Some(Err(problem));
+        }
+        let parsed = match manifest_in(path, rules) {
+            Ok(parsed) => parsed?,
+            Err(problem) => return Some(Err(problem)),
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if let Err(problem) = parsed.manifest.check_identity(&name) {
+            let path = path.to_owned();
+            return Some(Err(DiscoverError::Identity { path, problem }));
+        }
+        return Some(in_directory(path, parsed));
+    }
+    let is_library = path.extension().is_some_and(|extension| extension == "so");
+    if !metadata.is_file() {
+        return kind_problem(kind(&metadata.file_type()));
+    }
+    if !is_library {
+        return None;
+    }
+    if metadata.len() == 0 {
+        return kind_problem("an empty file");
+    }
+    Some(bare(path, &metadata, rules))
+}
+
+/// The manifest in a directory; `None` when there is none. The name is opened without following a
+/// link and without waiting for the writer of a fifo.
+fn manifest_in(directory: &Path, rules: &Rules) -> Result<Option<Parsed>, DiscoverError> {
+    let path = directory.join(MANIFEST);
+    let read = |source| DiscoverError::Read {
+        path: path.clone(),
+        source,
+    };
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::options()
+        .read(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
+        .open(&path);
+    let file = match file {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            let found = "a symbolic link";
+            return Err(DiscoverError::Kind { path, found });
+        }
+        Err(source) => return Err(read(source)),
+    };
+    let metadata = file.metadata().map_err(read)?;
+    if !metadata.is_file() {
+        let found = kind(&metadata.file_type());
+        return Err(DiscoverError::Kind { path, found });
+    }
+    check_owner(&path, &metadata, rules)?;
+    let mut bytes =
+        Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0).min(MAX_BYTES) + 1);
+    file.take(MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(read)?;
+    match Manifest::parse(&bytes) {
+        Ok(parsed) => Ok(Some(parsed)),
+        Err(source) => Err(DiscoverError::Manifest { path, source }),
+    }
+}
+
+/// A directory's plugin. Where the manifest does not name the library, the names that cargo and make
+/// would give it are tried.
+fn in_directory(directory: &Path, parsed: Parsed) -> Result<Candidate, DiscoverError> {
+    let name = parsed.manifest.name.as_str();
+    let library = match &parsed.manifest.source {
+        Some(Source::LocalSo { path }) => directory.join(path.as_str()),
+        _ => {
+            let names = [
+                format!("lib{}.so", name.replace('-', "_")),
+                format!("{name}.so"),
+            ];
+            let found = names
+                .iter()
+                .map(|name| directory.join(name))
+                .find(|path| path.symlink_metadata().is_ok());
+            found.ok_or_else(|| DiscoverError::NoLibrary {
+                path: directory.to_owned(),
+                looked_for: names.map(|name| format!("`{name}`")).to_vec(),
+            })?
+        }
+    };
+    Ok(Candidate {
+        manifest: parsed.manifest,
+        library,
+        directory: Some(directory.to_owned()),
+        warnings: parsed.warnings,
+    })
+}
+
+/// A library that describes itself.
+fn bare(path: &Path, metadata: &Metadata, rules: &Rules) -> Result<Candidate, DiscoverError> {
+    check_owner(path, metadata, rules)?;
+    let refused = |source| DiscoverError::Library {
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = Bytes::read(path, rules.image_bytes).map_err(refused)?;
+    let parsed = manifest_of(&bytes).map_err(refused)?;
+    Ok(Candidate {
+        manifest: parsed.manifest,
+        library: path.to_owned(),
+        directory: None,
+        warnings: parsed.warnings,
+    })
+}
+
+/// Whoever can write to a directory on the way can put a plugin there, so all of them are looked at.
+fn check_base(base: &Path, rules: &Rules) -> Result<(), DiscoverError> {
+    let read = |source| DiscoverError::Read {
+        path: base.to_owned(),
+        source,
+    };
+    let base = base.canonicalize().map_err(read)?;
+    for directory in base.ancestors() {
+        let metadata = fs::metadata(directory).map_err(read)?;
+        check_owner(directory, &metadata, rules)?;
+    }
+    Ok(())
+}
+
+/// A sticky directory, such as `/tmp`, lets others add names but not replace ours; it will do on the way
+/// to a plugin directory.
+fn check_owner(path: &Path, metadata: &Metadata, rules: &Rules) -> Result<(), DiscoverError> {
+    const WRITABLE_BY_OTHERS: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    if rules.allow_unsafe_directories {
+        return Ok(());
+    }
+    let why = if metadata.mode() & WRITABLE_BY_OTHERS != 0 && metadata.mode() & STICKY == 0 {
+        "everybody can write to it: run `chmod o-w` on it".to_owned()
+    } else if metadata.uid() != 0 && metadata.uid() != geteuid().as_raw() {
+        format!("it belongs to user {}: run `chown` on it", metadata.uid())
+    } else {
+        return Ok(());
+    };
+    Err(DiscoverError::Unsafe {
+        path: path.to_owned(),
+        why,
+    })
+}

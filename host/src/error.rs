@@ -1,0 +1,96 @@
+//! The error that the host's functions return, and the table of all codes.
+
+use plg_packaging::PluginName;
+use thiserror::Error as ThisError;
+
+use crate::call::CallError;
+use crate::discovery::DiscoverError;
+use crate::host::HostError;
+use crate::loader::LoadError;
+use crate::upgrade::UpgradeError;
+
+/// What went wrong, by what was attempted. Every error has a stable [`code`](Self::code), which
+/// [`codes::find`](crate::codes::find) explains.
+///
+/// The variants are boxed so that a call that works carries little.
+#[derive(Debug, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// A call failed.
+    #[error(transparent)]
+    Call(Box<CallError>),
+    /// A file was not loaded.
+    #[error(transparent)]
+    Load(Box<LoadError>),
+    /// A directory or file is no plugin.
+    #[error(transparent)]
+    Discover(Box<DiscoverError>),
+    /// An upgrade was refused or undone.
+    #[error(transparent)]
+    Upgrade(Box<UpgradeError>),
+    /// The host itself cannot do it.
+    #[error(transparent)]
+    Host(Box<HostError>),
+    /// There is no plugin of that name.
+    #[error("there is no plugin `{name}`{}", suggestion(similar))]
+    NotFound {
+        /// The name that was asked for.
+        name: String,
+        /// The name that may have been meant.
+        similar: Option<PluginName>,
+    },
+    /// Another build of the plugin is loaded.
+    #[error("`{name}` is loaded already, from other bytes: upgrade it instead")]
+    Loaded {
+        /// The plugin.
+        name: PluginName,
+    },
+    /// The plugin is being changed by the very thread that asks, from inside its `init` or `stop`.
+    #[error("`{name}` cannot be changed from inside its own `init` or `stop`")]
+    Busy {
+        /// The plugin.
+        name: PluginName,
+    },
+}
+
+impl Error {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Call(error) => error.code(),
+            Self::Load(error) => error.code(),
+            Self::Discover(error) => error.code(),
+            Self::Upgrade(error) => error.code(),
+            Self::Host(error) => error.code(),
+            Self::NotFound { .. } => "plugin.not_found",
+            Self::Loaded { .. } => "plugin.loaded",
+            Self::Busy { .. } => "plugin.busy",
+        }
+    }
+}
+
+macro_rules! boxed {
+    ($($error:ty => $variant:ident),*) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        })*
+    };
+}
+
+boxed!(
+    CallError => Call,
+    LoadError => Load,
+    DiscoverError => Discover,
+    UpgradeError => Upgrade,
+    HostError => Host
+);
+
+fn suggestion(similar: &Option<PluginName>) -> String {
+    match similar {
+        Some(similar) => format!("; did you mean `{similar}`?"),
+        None => String::new(),
+    }
+}

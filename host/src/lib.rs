@@ -1,0 +1,88 @@
+//! A native plugin host.
+//!
+//! Finds plugins, checks them without mapping them, loads them into this process, calls their labels,
+//! replaces them while calls run, and unloads them for real.
+//!
+//! # What a plugin can do to this process
+//!
+//! **In process there is no boundary.** A loaded plugin can read and write whatever the process can; it
+//! can abort, overflow the stack, loop for ever, leak, start threads or change the working directory,
+//! and no host can prevent that. What this host does prevent is loading the wrong file, a damaged one or
+//! one for another ABI, a panic that leaves the plugin, a call into code that is gone, and the use of a
+//! context after its call. Load only plugins whose authors you trust with the process.
+//!
+//! # A first host
+//!
+//! ```no_run
+//! use plg_host::{Context, Host};
+//!
+//! let host = Host::builder().plugin_dir("plugins").build()?;
+//! let report = host.load_all()?;
+//! println!("{} loaded, {} failed", report.loaded.len(), report.failed.len());
+//!
+//! let hello = host.plugin("hello")?;
+//! let mut ctx = Context::new().with("name", "Ada");
+//! hello.call("greet", &mut ctx)?;
+//! println!("{}", ctx.text("reply").unwrap_or("no reply"));
+//!
+//! let upgraded = host.upgrade("hello", "build/libhello.so")?;
+//! println!("{} replaced {}: {:?}", upgraded.to, upgraded.from, upgraded.retired);
+//! # Ok::<(), plg_host::Error>(())
+//! ```
+//!
+//! # How it is built
+//!
+//! Three flows, and a module for each step:
+//!
+//! ```text
+//! load     plugin.json -> Manifest -> Candidate -> preflight -> sealed image -> library -> Generation -> Handle
+//! call     (plugin, label, Context) -> Handle -> gate -> Generation -> Transport -> outcome in the Context
+//! upgrade  Candidate -> Generation n+1 -> init -> publish -> drain n -> retire n -> Unmapped | Retained
+//! ```
+//!
+//! No lock is held while a plugin runs. What is checked is what is mapped: a file is read once. The new
+//! generation stands before the old one goes.
+
+mod builder;
+mod call;
+mod catalog;
+mod census;
+pub mod codes;
+mod context;
+mod discovery;
+mod error;
+mod host;
+mod limits;
+mod loader;
+mod metrics;
+mod plugin;
+mod transport;
+mod upgrade;
+
+pub use builder::Builder;
+pub use call::{CallError, CallFailure};
+pub use census::Census;
+pub use context::{Cancel, Context, Progress, json};
+pub use discovery::{Candidate, DiscoverError, Discovery, MANIFEST};
+pub use error::Error;
+#[doc(hidden)]
+pub use host::Faults;
+pub use host::{Host, HostError, LoadReport};
+pub use limits::Limits;
+pub use loader::{LoadError, preflight, probe};
+pub use metrics::{LatencySnapshot, SAMPLED};
+#[doc(hidden)]
+pub use plugin::gate;
+pub use plugin::{
+    GenerationSnapshot, Handle, LabelHandle, LabelSnapshot, Lease, PluginSnapshot,
+    RetainedSnapshot, Unloaded,
+};
+pub use transport::Reason;
+pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded};
+
+/// Numbers for the threads of a test that drives a [`gate`] itself.
+#[doc(hidden)]
+pub use plugin::thread::Number as ThreadNumber;
+
+pub use plg_packaging::{Digest, Label, Manifest, PluginName};
+pub use plg_plugin_api::{Kind, Value};

@@ -1,0 +1,187 @@
+//! Why a file was not loaded.
+
+use std::io;
+use std::path::PathBuf;
+
+use plg_packaging::{Digest, ManifestError};
+use thiserror::Error;
+
+use super::preflight::Finding;
+
+/// Why a file was not loaded. Nothing of it runs in the host when this is returned, except for
+/// [`Init`](Self::Init), whose plugin ran and was taken out again.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is not a regular file: a directory, a fifo, a socket or a device.
+    #[error("`{}` is {found}, expected a regular file", path.display())]
+    Kind {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// It is over [`Limits::image_bytes`](crate::Limits::image_bytes).
+    #[error("`{}` has {size} bytes, the limit is {limit}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The preflight found something that forbids mapping it.
+    #[error("refused `{}`: {}", path.display(), finding.message)]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// The first finding that refuses.
+        finding: Box<Finding>,
+    },
+    /// The manifest is not one.
+    #[error("refused the manifest of `{}`", path.display())]
+    Manifest {
+        /// The directory or file.
+        path: PathBuf,
+        /// All problems of it.
+        source: ManifestError,
+    },
+    /// Manifest, file and directory do not agree on what the plugin is called.
+    #[error("`{}` is named `{found}`, expected `{expected}`", path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// The name by the manifest or directory.
+        expected: String,
+        /// The name in the library.
+        found: String,
+    },
+    /// The bytes are not the expected ones.
+    #[error("`{}` has the digest {found}, expected {expected}", path.display())]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// The digest that was asked for.
+        expected: Digest,
+        /// The digest of the bytes.
+        found: Digest,
+    },
+    /// These bytes crashed before and stay out until an operator clears them.
+    #[error("`{}` is quarantined: {reason}", path.display())]
+    Quarantined {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A child that tried to map it did not live through it.
+    #[error("the probe of `{}` {ending}", path.display())]
+    Probe {
+        /// The file.
+        path: PathBuf,
+        /// How it ended.
+        ending: String,
+    },
+    /// The child for the probe cannot be started.
+    #[error("failed to start the probe `{}`", program.display())]
+    ProbeStart {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// As many images are mapped as [`Limits::plugins`](crate::Limits::plugins) allows.
+    #[error("{mapped} images are mapped, retained ones included; the limit is {limit}")]
+    TooMany {
+        /// How many are mapped.
+        mapped: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The sealed copy cannot be made.
+    #[error("failed to make a sealed copy of `{}`", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The dynamic linker refused it.
+    #[error("the dynamic linker refused `{}`: {message}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The linker's words.
+        message: String,
+    },
+    /// The descriptor is not usable.
+    #[error("the descriptor of `{}` is not usable: {problem}", path.display())]
+    Descriptor {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The plugin's `abi_stable` layout differs.
+    #[error("the boundary of `{}` is laid out differently: {difference}", path.display())]
+    Layout {
+        /// The file.
+        path: PathBuf,
+        /// The first difference, with the field.
+        difference: String,
+    },
+    /// The plugin's `init` refused.
+    #[error("`{}` refused to start: {message} ({code})", path.display())]
+    Init {
+        /// The file.
+        path: PathBuf,
+        /// The plugin's code.
+        code: String,
+        /// The plugin's words.
+        message: String,
+    },
+}
+
+impl LoadError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Read { source, .. } | Self::Image { source, .. } => io_code(source),
+            Self::Kind { .. } => "dir.kind",
+            Self::TooLarge { .. } => "native.too_large",
+            Self::Refused { finding, .. } => finding.code,
+            Self::Manifest { source, .. } => source.code(),
+            Self::Identity { .. } => "manifest.identity",
+            Self::Hash { .. } => "native.hash",
+            Self::Quarantined { .. } => "native.quarantined",
+            Self::Probe { .. } => "native.probe_crashed",
+            Self::ProbeStart { .. } => "native.probe_start",
+            Self::TooMany { .. } => "native.too_many",
+            Self::Open { .. } => "native.dlopen",
+            Self::Descriptor { .. } | Self::Init { .. } => "native.init",
+            Self::Layout { .. } => "abi.layout",
+        }
+    }
+}
+
+/// The code of an error of the file system.
+pub(crate) fn io_code(error: &io::Error) -> &'static str {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    match error.kind() {
+        io::ErrorKind::NotFound => "io.not_found",
+        io::ErrorKind::PermissionDenied => "io.denied",
+        _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => "io.emfile",
+        _ => "io.failed",
+    }
+}

@@ -1,0 +1,186 @@
+//! The steps from a candidate to a mapped library, each of which can refuse.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use plg_packaging::{Digest, Manifest, Parsed};
+
+use super::LoadError;
+use super::image::{Bytes, Image, Scratch};
+use super::library::Library;
+use super::preflight::{Facts, Rules, preflight};
+use super::probe::Prober;
+use crate::discovery::Candidate;
+use crate::limits::Limits;
+use crate::transport::InProcess;
+
+/// What loading needs to know of its host.
+pub(crate) struct Loader {
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) rules: Rules,
+    /// Where images go on machines that cannot map files in memory.
+    pub(crate) scratch: Option<Arc<Scratch>>,
+    pub(crate) prober: Option<Prober>,
+    /// Digests of images that crashed a probe, and how.
+    pub(crate) quarantine: Mutex<BTreeMap<Digest, String>>,
+}
+
+/// A library that is mapped and fits this host. Its `init` has not run.
+pub(crate) struct Mapped {
+    pub(crate) manifest: Manifest,
+    pub(crate) code: InProcess,
+}
+
+impl Loader {
+    /// Reads, checks, seals and maps the candidate's library.
+    pub(crate) fn map(
+        &self,
+        candidate: &Candidate,
+        expected: Option<Digest>,
+    ) -> Result<Mapped, LoadError> {
+        let path = candidate.library.as_path();
+        let bytes = Bytes::read(path, self.limits.image_bytes)?;
+        if let Some(expected) = expected {
+            let found = Digest::of(bytes.as_slice());
+            if found != expected {
+                let path = path.to_owned();
+                return Err(LoadError::Hash {
+                    path,
+                    expected,
+                    found,
+                });
+            }
+        }
+        let facts = preflight(bytes.as_slice(), &self.rules)
+            .into_facts()
+            .map_err(|finding| LoadError::Refused {
+                path: path.to_owned(),
+                finding: Box::new(finding),
+            })?;
+        let manifest = checked_manifest(candidate, &facts, path)?;
+        let image = bytes.seal(self.scratch.as_ref())?;
+        self.check_quarantine(&image)?;
+        if let Some(prober) = &self.prober {
+            self.probe(prober, &image)?;
+        }
+        let library = Library::open(image)?;
+        let unloadable = facts.unloadable();
+        #[cfg(feature = "abi_stable")]
+        if let Some(difference) = super::layout::difference(&library, &facts) {
+            let path = path.to_owned();
+            library.abandon();
+            return Err(LoadError::Layout { path, difference });
+        }
+        let manifest = with_labels(manifest, &library, path)?;
+        Ok(Mapped {
+            manifest,
+            code: InProcess::new(library, unloadable),
+        })
+    }
+
+    fn check_quarantine(&self, image: &Image) -> Result<(), LoadError> {
+        let quarantine = self
+            .quarantine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if quarantine.is_empty() {
+            return Ok(());
+        }
+        match quarantine.get(&digest(image)?) {
+            None => Ok(()),
+            Some(reason) => Err(LoadError::Quarantined {
+                path: image.origin().to_owned(),
+                reason: reason.clone(),
+            }),
+        }
+    }
+
+    fn probe(&self, prober: &Prober, image: &Image) -> Result<(), LoadError> {
+        let outcome = prober.probe(image, self.limits.probe);
+        if let Err(LoadError::Probe { ending, .. }) = &outcome {
+            let mut quarantine = self
+                .quarantine
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            quarantine.insert(digest(image)?, format!("its probe {ending}"));
+        }
+        outcome
+    }
+}
+
+/// The manifest that a library embeds, or the little that its note says.
+pub(crate) fn manifest_of(bytes: &Bytes) -> Result<Parsed, LoadError> {
+    let report = preflight(bytes.as_slice(), &Rules::default());
+    let facts = report.into_facts().map_err(|finding| LoadError::Refused {
+        path: bytes.path().to_owned(),
+        finding: Box::new(finding),
+    })?;
+    embedded(&facts, bytes.path())
+}
+
+fn embedded(facts: &Facts, path: &Path) -> Result<Parsed, LoadError> {
+    let refused = |source| LoadError::Manifest {
+        path: path.to_owned(),
+        source,
+    };
+    let Some(note) = facts.plugin_note() else {
+        return Err(LoadError::Descriptor {
+            path: path.to_owned(),
+            problem: "there is no plugin note".to_owned(),
+        });
+    };
+    if !note.manifest.is_empty() {
+        return Manifest::parse(&note.manifest).map_err(refused);
+    }
+    // A crate's name may have underscores, a plugin's may not. Going through the parser gives the same
+    // words for a name or version that will not do.
+    let name = note.name.replace('_', "-").to_lowercase();
+    let json = serde_json::json!({ "name": name, "version": note.version });
+    Manifest::parse(json.to_string().as_bytes()).map_err(refused)
+}
+
+/// The candidate's manifest, which must name the plugin that the library is.
+fn checked_manifest(
+    candidate: &Candidate,
+    facts: &Facts,
+    path: &Path,
+) -> Result<Manifest, LoadError> {
+    let embedded = embedded(facts, path)?.manifest;
+    if candidate.directory.is_none() {
+        return Ok(embedded);
+    }
+    if embedded.name != candidate.manifest.name {
+        return Err(LoadError::Identity {
+            path: path.to_owned(),
+            expected: candidate.manifest.name.to_string(),
+            found: embedded.name.to_string(),
+        });
+    }
+    Ok(candidate.manifest.clone())
+}
+
+/// Labels may stand in the manifest or in the descriptor; where both list them, they count together.
+fn with_labels(
+    mut manifest: Manifest,
+    library: &Library,
+    path: &Path,
+) -> Result<Manifest, LoadError> {
+    for label in library.labels() {
+        let label = plg_packaging::Label::new(label).map_err(|problem| LoadError::Descriptor {
+            path: path.to_owned(),
+            problem: format!("its label {label:?} is none: {problem}"),
+        })?;
+        if !manifest.labels.contains(&label) {
+            manifest.labels.push(label);
+        }
+    }
+    Ok(manifest)
+}
+
+fn digest(image: &Image) -> Result<Digest, LoadError> {
+    image.digest().map_err(|source| LoadError::Image {
+        path: image.origin().to_owned(),
+        source,
+    })
+}

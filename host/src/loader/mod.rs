@@ -1,0 +1,18 @@
+//! From a file to code that can be called.
+//!
+//! The file is read once. [`preflight`] looks at those bytes without mapping them; [`image`] seals them;
+//! [`library`] maps the sealed bytes, never the path the user gave. [`probe`] tries a doubtful image in
+//! a child first. [`load`](self) goes through these steps in order.
+
+mod error;
+pub(crate) mod image;
+#[cfg(feature = "abi_stable")]
+mod layout;
+pub(crate) mod library;
+mod load;
+pub mod preflight;
+pub mod probe;
+
+pub use error::LoadError;
+pub(crate) use error::io_code;
+pub(crate) use load::{Loader, manifest_of};

@@ -1,0 +1,69 @@
+//! One loaded build of a plugin.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
+use std::time::SystemTime;
+
+use plg_packaging::{Digest, Manifest};
+
+use crate::context::frame::Call;
+use crate::limits::Limits;
+use crate::plugin::thread::Here;
+use crate::transport::{Reason, Transport};
+
+/// One loaded build. Generations of a plugin are numbered from 1 and never reused.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) transport: Transport,
+    pub(crate) number: u64,
+    pub(crate) manifest: Manifest,
+    pub(crate) loaded_at: SystemTime,
+    /// The file it was read from.
+    pub(crate) origin: PathBuf,
+    /// How many leases keep it from being retired.
+    pub(crate) leases: AtomicUsize,
+}
+
+impl Generation {
+    pub(crate) fn new(
+        number: u64,
+        manifest: Manifest,
+        origin: &Path,
+        transport: Transport,
+    ) -> Self {
+        Self {
+            transport,
+            number,
+            manifest,
+            loaded_at: SystemTime::now(),
+            origin: origin.to_owned(),
+            leases: AtomicUsize::new(0),
+        }
+    }
+
+    /// Ends it for good, or says what is left of it.
+    pub(crate) fn retire(
+        self,
+        here: &Here,
+        call: &Call<'_>,
+        limits: &Limits,
+    ) -> Result<(), (Self, Reason)> {
+        let Self { transport, .. } = self;
+        match transport.retire(here, call, limits) {
+            Ok(()) => Ok(()),
+            Err((transport, reason)) => Err((Self { transport, ..self }, reason)),
+        }
+    }
+
+    /// The SHA-256 of its image.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        let Transport::InProcess(code) = &self.transport;
+        code.image()?.digest().ok()
+    }
+
+    /// Bytes of its image's file.
+    pub(crate) fn image_bytes(&self) -> Option<u64> {
+        let Transport::InProcess(code) = &self.transport;
+        Some(code.image()?.size())
+    }
+}

@@ -1,0 +1,116 @@
+//! The labels of a plugin, each with the place of its counters. They outlive generations, so a label
+//! that was resolved once stays resolved.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use plg_packaging::Label;
+
+use crate::metrics::Latency;
+
+/// Labels by name; entries are only ever added.
+#[derive(Debug)]
+pub(crate) struct Labels {
+    /// Most plugins have a handful: found by looking, without a lock.
+    first: [OnceLock<Arc<Entry>>; FIRST],
+    rest: RwLock<HashMap<Label, Arc<Entry>>>,
+    /// Counts the calls of labels that have no entry.
+    other: Arc<Entry>,
+    limit: usize,
+}
+
+/// One label.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    name: Box<str>,
+    /// Which of each lane's counters is this label's.
+    pub(crate) place: usize,
+    pub(crate) latency: Latency,
+}
+
+const FIRST: usize = 16;
+
+impl Labels {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            first: [const { OnceLock::new() }; FIRST],
+            rest: RwLock::default(),
+            other: Arc::new(Entry::new("*", 0)),
+            limit,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, name: &str) -> Option<&Arc<Entry>> {
+        for entry in &self.first {
+            match entry.get() {
+                Some(entry) if *entry.name == *name => return Some(entry),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+        None
+    }
+
+    /// Like [`find`](Self::find), through all of them.
+    pub(crate) fn find_any(&self, name: &str) -> Option<Arc<Entry>> {
+        if let Some(entry) = self.find(name) {
+            return Some(entry.clone());
+        }
+        let rest = self.rest.read().unwrap_or_else(PoisonError::into_inner);
+        rest.get(name).cloned()
+    }
+
+    /// The entry of `label`, made when there is none; the common one when there is no more room.
+    pub(crate) fn entry(&self, label: &Label) -> Arc<Entry> {
+        if let Some(entry) = self.find_any(label.as_str()) {
+            return entry;
+        }
+        let mut rest = self.rest.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have been faster; places are given under this lock only.
+        if let Some(entry) = self.find(label.as_str()).or_else(|| rest.get(label)) {
+            return entry.clone();
+        }
+        let first = self.first.iter().take_while(|slot| slot.get().is_some());
+        let taken = first.count();
+        let place = taken + rest.len() + 1;
+        if place > self.limit {
+            return self.other.clone();
+        }
+        let entry = Arc::new(Entry::new(label.as_str(), place));
+        match self.first.get(taken) {
+            Some(slot) => slot.get_or_init(|| entry).clone(),
+            None => rest.entry(label.clone()).or_insert(entry).clone(),
+        }
+    }
+
+    pub(crate) fn other(&self) -> &Arc<Entry> {
+        &self.other
+    }
+
+    /// Every label and the common entry, in the order they were made.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        let rest = self.rest.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = std::iter::once(&self.other)
+            .chain(self.first.iter().filter_map(OnceLock::get))
+            .chain(rest.values())
+            .cloned()
+            .collect();
+        all.sort_by_key(|entry| entry.place);
+        all
+    }
+}
+
+impl Entry {
+    fn new(name: &str, place: usize) -> Self {
+        Self {
+            name: name.into(),
+            place,
+            latency: Latency::default(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}

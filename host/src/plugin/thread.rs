@@ -1,0 +1,147 @@
+//! The threads that call plugins: their numbers, and which of them are on their way out.
+//!
+//! A thread gets a number on its first call and gives it back when it ends. Between giving it back and
+//! being gone for good it may still run thread-local destructors inside a plugin, so an unload waits
+//! for such threads. Numbers are the only state that hosts of one process share.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+use rustix::thread::gettid;
+
+/// What a thread knows of itself while it calls. Nothing here has a destructor, so reading it is one
+/// access relative to the thread pointer.
+pub(crate) struct Here {
+    /// Where a thread without a number has [`UNNUMBERED`].
+    number: Cell<usize>,
+    /// The innermost call that runs on this thread.
+    pub(crate) frame: Cell<*const crate::context::frame::Frame>,
+    /// How many calls are nested on this thread.
+    pub(crate) depth: Cell<u32>,
+    /// The token of the last call that this thread made.
+    pub(crate) token: Cell<u64>,
+}
+
+const UNNUMBERED: usize = usize::MAX;
+
+thread_local! {
+    pub(crate) static HERE: Here = const {
+        Here {
+            number: Cell::new(UNNUMBERED),
+            frame: Cell::new(std::ptr::null()),
+            depth: Cell::new(0),
+            token: Cell::new(0),
+        }
+    };
+    /// Gives the number back. Its destructor runs before those that plugins hang on pthread keys.
+    static NUMBERED: Leaving = const { Leaving };
+}
+
+/// The number of the thread that has this value, and of no other living thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Number {
+    number: usize,
+    /// Bound to its thread.
+    thread: PhantomData<*const ()>,
+}
+
+impl Number {
+    /// The number of the calling thread.
+    #[inline]
+    pub(crate) fn of(here: &Here) -> Self {
+        let number = here.number.get();
+        Self::assume(if number == UNNUMBERED {
+            take_number(here)
+        } else {
+            number
+        })
+    }
+
+    /// A number chosen by a test that numbers its threads itself.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline]
+    pub fn assume(number: usize) -> Self {
+        Self {
+            number,
+            thread: PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(self) -> usize {
+        self.number
+    }
+}
+
+/// Whether threads that gave their number back are still alive, leaving out the calling one.
+pub(crate) fn any_leaving() -> bool {
+    let mut numbers = numbers();
+    numbers.leaving.retain(|thread| is_alive(*thread));
+    !numbers.leaving.is_empty()
+}
+
+/// How many threads have a number, for the census.
+pub(crate) fn numbered() -> usize {
+    let numbers = numbers();
+    numbers.next - numbers.free.len()
+}
+
+struct Numbers {
+    next: usize,
+    free: Vec<usize>,
+    leaving: Vec<Pid>,
+}
+
+static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers {
+    next: 0,
+    free: Vec::new(),
+    leaving: Vec::new(),
+});
+
+fn numbers() -> MutexGuard<'static, Numbers> {
+    NUMBERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cold]
+fn take_number(here: &Here) -> usize {
+    let mut numbers = numbers();
+    // A thread with the id of a leaving one proves that the other is gone.
+    let id = gettid();
+    numbers.leaving.retain(|thread| *thread != id);
+    let number = numbers.free.pop().unwrap_or_else(|| {
+        numbers.next += 1;
+        numbers.next - 1
+    });
+    drop(numbers);
+    // Tokens of different threads start far apart, so that one kept from another thread is not
+    // mistaken for a current one.
+    here.token
+        .set((number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    here.number.set(number);
+    // A thread in the middle of its own destructors can make no promise to give the number back; it
+    // keeps it, which costs one lane.
+    let _ = NUMBERED.try_with(|_| ());
+    number
+}
+
+/// Signal 0 asks whether an id is in use; the kernel takes a thread's id as well as a process's.
+fn is_alive(thread: Pid) -> bool {
+    test_kill_process(thread) != Err(Errno::SRCH)
+}
+
+struct Leaving;
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let number = HERE.with(|here| here.number.replace(UNNUMBERED));
+        if number != UNNUMBERED {
+            let mut numbers = numbers();
+            numbers.free.push(number);
+            numbers.leaving.push(gettid());
+        }
+    }
+}

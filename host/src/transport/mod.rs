@@ -1,0 +1,99 @@
+//! How a call reaches a plugin's code.
+
+mod in_process;
+
+use crate::context::Context;
+use crate::context::frame::Call;
+use crate::limits::Limits;
+use crate::plugin::thread::Here;
+
+pub(crate) use in_process::{InProcess, wait};
+
+/// A plugin's code, wherever it runs.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    /// Mapped into this process.
+    InProcess(InProcess),
+}
+
+/// Why code that is no longer called is still there. [`Unloaded`](crate::Unloaded) shows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Calls are still inside it.
+    Calls(usize),
+    /// Leases hold it.
+    Leases(usize),
+    /// Threads that it started are alive.
+    Threads(u32),
+    /// Threads of the host are on their way out and may still run its destructors.
+    LeavingThreads,
+    /// It does not track what it leaves in the process, so unmapping it could crash.
+    NoHooks,
+    /// It could not give back all its keys.
+    Keys,
+    /// It was closed, and something else keeps it mapped.
+    StillMapped,
+}
+
+impl Transport {
+    /// Runs a call; `None` when calls nest too deeply.
+    #[inline]
+    pub(crate) fn execute(
+        &self,
+        here: &Here,
+        context: &mut Context,
+        call: &Call<'_>,
+        depth: u32,
+    ) -> Option<i32> {
+        match self {
+            Self::InProcess(code) => code.execute(here, context, call, depth),
+        }
+    }
+
+    /// Ends the code for good. Nobody calls it any more.
+    ///
+    /// # Errors
+    ///
+    /// What is left of it and why, to be tried again later.
+    pub(crate) fn retire(
+        self,
+        here: &Here,
+        call: &Call<'_>,
+        limits: &Limits,
+    ) -> Result<(), (Self, Reason)> {
+        match self {
+            Self::InProcess(code) => code
+                .retire(here, call, limits)
+                .map_err(|(code, reason)| (Self::InProcess(code), reason)),
+        }
+    }
+
+    /// What snapshots call it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::InProcess(_) => "in-process",
+        }
+    }
+
+    /// Bytes of address space that it takes in this process.
+    pub(crate) fn mapped_bytes(&self) -> usize {
+        match self {
+            Self::InProcess(code) => code.mapped_bytes(),
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Calls(count) => write!(f, "{count} calls are still inside it"),
+            Self::Leases(count) => write!(f, "{count} leases hold it"),
+            Self::Threads(count) => write!(f, "{count} threads that it started are alive"),
+            Self::LeavingThreads => f.write_str("threads on their way out may still run its code"),
+            Self::NoHooks => f.write_str("it has no unload hooks"),
+            Self::Keys => f.write_str("it could not give back its thread-local keys"),
+            Self::StillMapped => f.write_str("something keeps it mapped"),
+        }
+    }
+}

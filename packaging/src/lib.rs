@@ -1,0 +1,27 @@
+//! The file formats of plg, and nothing else: no networking, no code loading.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`manifest`] | `plugin.json`: bytes in, a checked [`Manifest`] or every problem at once out |
+//! | [`name`] | [`PluginName`], [`Label`] and [`Permission`]: the strings that have rules |
+//! | [`text`] | [`Text`], prose that is safe to print, and the error all checked strings share |
+//! | [`digest`] | [`Digest`], a SHA-256 that prints as `sha256:…` |
+//!
+//! ```
+//! use plg_packaging::Manifest;
+//!
+//! let parsed = Manifest::parse(br#"{ "name": "greeter", "version": "1.0.0" }"#)?;
+//! assert_eq!(parsed.manifest.name.as_str(), "greeter");
+//! assert!(parsed.warnings.is_empty());
+//! # Ok::<(), plg_packaging::ManifestError>(())
+//! ```
+
+pub mod digest;
+pub mod manifest;
+pub mod name;
+pub mod text;
+
+pub use digest::Digest;
+pub use manifest::{Manifest, ManifestError, Parsed, Problem};
+pub use name::{Label, Permission, PluginName};
+pub use text::{Text, TextError};

@@ -1,0 +1,5 @@
+//! The integration tests, one binary: a module for each part that is tested, through public APIs only.
+//! A new test goes to the module of the thing it tests.
+
+mod smoke;
+mod support;
