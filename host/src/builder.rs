@@ -10,6 +10,7 @@ use crate::host::{Faults, Filter, Host, HostError, Setup};
 use crate::limits::Limits;
 use crate::loader::Loader;
 use crate::loader::image::Scratch;
+use crate::loader::library;
 use crate::loader::preflight::Rules;
 use crate::loader::probe::Prober;
 
@@ -104,13 +105,15 @@ impl Builder {
             None => None,
         };
         let limits = Arc::new(self.limits);
+        let mut rules = self.rules;
+        rules.glibc = rules.glibc.or_else(library::glibc);
         Ok(Host::new(Setup {
             directories: self.directories,
             filter: self.filter,
             discovery: discovery::Rules::new(&limits, self.allow_unsafe_directories),
             loader: Loader {
                 limits,
-                rules: self.rules,
+                rules,
                 scratch,
                 prober: self.prober.map(Prober::new),
                 quarantine: Mutex::new(BTreeMap::new()),

@@ -39,6 +39,12 @@ pub enum Error {
         /// The name that may have been meant.
         similar: Option<PluginName>,
     },
+    /// The plugin was unloaded.
+    #[error("`{name}` is not loaded any more")]
+    NotLoaded {
+        /// The plugin.
+        name: PluginName,
+    },
     /// Another build of the plugin is loaded.
     #[error("`{name}` is loaded already, from other bytes: upgrade it instead")]
     Loaded {
@@ -64,6 +70,7 @@ impl Error {
             Self::Upgrade(error) => error.code(),
             Self::Host(error) => error.code(),
             Self::NotFound { .. } => "plugin.not_found",
+            Self::NotLoaded { .. } => "plugin.unloaded",
             Self::Loaded { .. } => "plugin.loaded",
             Self::Busy { .. } => "plugin.busy",
         }

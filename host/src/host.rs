@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::loader::{LoadError, Loader};
 use crate::plugin::generation::Generation;
 use crate::plugin::record::{Others, Plugin, Turn};
-use crate::plugin::thread::HERE;
+use crate::plugin::thread::{HERE, Number};
 use crate::plugin::{Handle, PluginSnapshot, Unloaded};
 use crate::transport::Transport;
 use crate::upgrade::{UpgradeError, UpgradeOptions, Upgraded};
@@ -268,7 +268,7 @@ impl Host {
         let _ = turn.sweep();
         match turn.publish(None) {
             Some(unloaded) => Ok(unloaded),
-            None => Err(self.inner.not_found(name)),
+            None => Err(not_loaded(&plugin)),
         }
     }
 
@@ -456,7 +456,7 @@ impl Inner {
         let turn = take_turn(plugin)?;
         let _ = turn.sweep();
         let Some(current) = plugin.current() else {
-            return Err(self.not_found(name.as_str()));
+            return Err(not_loaded(plugin));
         };
         let (from, to) = (
             current.manifest.version.clone(),
@@ -509,7 +509,12 @@ impl Inner {
             callee: plugin,
             label: "",
         };
-        let answer = HERE.with(|here| mapped.code.init(here, &mut context, &call));
+        let answer = HERE.with(|here| {
+            // What `init` leaves in thread-locals of this thread makes the thread one that later
+            // unloads have to know.
+            Number::of(here);
+            mapped.code.init(here, &mut context, &call)
+        });
         let generation = Generation::new(
             turn.next_number(),
             mapped.manifest,
@@ -537,6 +542,12 @@ impl Inner {
 impl Others for Inner {
     fn call(&self, plugin: &str, label: &str, context: &mut Context) -> Result<(), Error> {
         Self::call(self, plugin, label, context)
+    }
+}
+
+fn not_loaded(plugin: &Plugin) -> Error {
+    Error::NotLoaded {
+        name: plugin.name().clone(),
     }
 }
 

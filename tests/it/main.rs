@@ -1,5 +1,9 @@
 //! The integration tests, one binary: a module for each part that is tested, through public APIs only.
 //! A new test goes to the module of the thing it tests.
 
+mod abi;
+mod c_header;
+mod preflight;
 mod smoke;
 mod support;
+mod tidy;

@@ -19,6 +19,7 @@ use plg_plugin_api::view;
 
 use super::LoadError;
 use super::image::Image;
+use super::preflight::glibc_version;
 use crate::context::Context;
 use crate::context::frame::{Call, Frame};
 use crate::plugin::thread::Here;
@@ -220,6 +221,20 @@ impl Library {
         }
         Ok(())
     }
+}
+
+/// This machine's glibc, for the preflight; `None` with another libc.
+pub(crate) fn glibc() -> Option<(u32, u32)> {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: takes nothing and returns static text that ends in NUL.
+        let version = unsafe { libc::gnu_get_libc_version() };
+        // SAFETY: as above.
+        let version = unsafe { CStr::from_ptr(version) };
+        glibc_version(version.to_str().ok()?)
+    }
+    #[cfg(not(target_env = "gnu"))]
+    None
 }
 
 /// An image that stayed mapped after it was closed. Its path stays taken even when this is dropped.

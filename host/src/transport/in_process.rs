@@ -67,10 +67,6 @@ impl InProcess {
         }
     }
 
-    pub(crate) fn labels(&self) -> &[String] {
-        self.library().map_or(&[], Library::labels)
-    }
-
     pub(crate) fn image(&self) -> Option<&Image> {
         self.library().map(Library::image)
     }
