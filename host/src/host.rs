@@ -467,16 +467,6 @@ impl Inner {
             let name = name.clone();
             return Err(UpgradeError::Downgrade { name, from, to }.into());
         }
-        let (retained, limit) = (plugin.retained(), plugin.limits().retained);
-        if retained >= limit {
-            let name = name.clone();
-            return Err(UpgradeError::NeedsRestart {
-                name,
-                retained,
-                limit,
-            }
-            .into());
-        }
         let generation = self.start(plugin, &turn, candidate, None)?;
         let number = generation.number;
         let retired = turn.publish(Some(generation)).unwrap_or(Unloaded::Unmapped);
@@ -497,6 +487,16 @@ impl Inner {
         expected: Option<Digest>,
     ) -> Result<Generation, Error> {
         let loader = &self.setup.loader;
+        let (retained, limit) = (plugin.retained(), loader.limits.retained);
+        if retained >= limit {
+            let name = plugin.name().clone();
+            return Err(UpgradeError::NeedsRestart {
+                name,
+                retained,
+                limit,
+            }
+            .into());
+        }
         let limit = loader.limits.plugins;
         let plugins = self.catalog.read().all();
         let mapped: usize = plugins.iter().map(|plugin| plugin.mapped()).sum();
@@ -558,7 +558,7 @@ fn take_turn(plugin: &Plugin) -> Result<Turn<'_>, Error> {
 }
 
 /// How many letters differ, for suggestions; names are short.
-fn distance(left: &str, right: &str) -> usize {
+pub(crate) fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().take(64).collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (line, letter) in left.chars().enumerate() {

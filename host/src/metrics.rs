@@ -113,6 +113,9 @@ impl Latency {
     pub(crate) fn snapshot(&self) -> LatencySnapshot {
         let classes = self.classes.each_ref().map(|n| n.load(Ordering::Relaxed));
         let samples = classes.iter().sum::<u64>();
+        if samples == 0 {
+            return LatencySnapshot::default();
+        }
         let quantile = |share: f64| {
             let rank = (samples as f64 * share).ceil() as u64;
             let mut seen = 0;
@@ -124,12 +127,7 @@ impl Latency {
         };
         LatencySnapshot {
             samples,
-            mean: Duration::from_nanos(
-                self.total
-                    .load(Ordering::Relaxed)
-                    .checked_div(samples)
-                    .unwrap_or(0),
-            ),
+            mean: Duration::from_nanos(self.total.load(Ordering::Relaxed) / samples),
             median: quantile(0.5),
             p99: quantile(0.99),
             longest: Duration::from_nanos(self.longest.load(Ordering::Relaxed)),

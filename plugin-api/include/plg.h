@@ -81,8 +81,9 @@ extern "C" {
 /* Built for debugging. */
 #define PLG_FLAG_DEBUG UINT32_C(2)
 /* The plugin can be unmapped. Pass it only if the plugin starts no thread, creates no pthread key
- * and registers no thread-local destructor, or ends and deletes all of them in `stop`. Without it
- * the host keeps the library mapped after an unload, which is always safe. */
+ * and registers no thread-local destructor. The host checks: a library that takes `pthread_create`,
+ * `pthread_key_create`, `__cxa_thread_atexit_impl` or one of their kind from libc stays mapped all
+ * the same. Without the flag the host keeps the library mapped after an unload, which is always safe. */
 #define PLG_FLAG_UNLOAD_HOOKS UINT32_C(4)
 
 /* Tags of a PlgValueRef. They say what its `len` and `bits` mean. */

@@ -4,6 +4,7 @@
 mod abi;
 mod c_header;
 mod preflight;
+mod gate;
 mod smoke;
 mod support;
 mod tidy;

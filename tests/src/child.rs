@@ -3,12 +3,15 @@
 
 use std::env;
 use std::io::Read;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{self, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Names the test that this process is for.
 const VARIABLE: &str = "PLG_TEST_CHILD";
+/// Names the run that this process belongs to.
+const RUN: &str = "PLG_TEST_RUN";
 
 /// How a child ended and what it printed.
 #[derive(Debug)]
@@ -30,12 +33,13 @@ pub fn run(test: &str, variables: &[(&str, &str)], body: impl FnOnce()) -> Ended
     let (_, path) = test.split_once("::").expect("a test stands in a module");
     if env::var(VARIABLE).as_deref() == Ok(path) {
         body();
-        std::process::exit(0);
+        process::exit(0);
     }
     let program = env::current_exe().expect("a test binary has a path");
     let mut child = Command::new(program)
         .args([path, "--exact", "--nocapture", "--test-threads=1"])
         .env(VARIABLE, path)
+        .env(RUN, run_id())
         .env("RUST_BACKTRACE", "0")
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
@@ -59,6 +63,17 @@ pub fn run(test: &str, variables: &[(&str, &str)], body: impl FnOnce()) -> Ended
     };
     let output = out.join().unwrap_or_default() + &err.join().unwrap_or_default();
     Ended { status, output }
+}
+
+/// Names this run of the test binary: the same in its children, and another in the next run.
+pub(crate) fn run_id() -> &'static str {
+    static ID: OnceLock<String> = OnceLock::new();
+    ID.get_or_init(|| {
+        env::var(RUN).unwrap_or_else(|_| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            format!("{}-{}", process::id(), now.map_or(0, |now| now.as_nanos()))
+        })
+    })
 }
 
 fn text(stream: Option<impl Read>) -> String {

@@ -1,7 +1,7 @@
 //! Fixture plugins: built once per run, then copied.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -51,6 +51,22 @@ impl Variant {
 /// When it does not build.
 #[must_use]
 pub fn library(package: &str, variant: Variant) -> PathBuf {
+    let file = format!("lib{}.so", package.replace('-', "_"));
+    built(package, "--lib", variant, &file)
+}
+
+/// The program of a workspace package that is named after it, such as `fixture-host`.
+///
+/// # Panics
+///
+/// When it does not build.
+#[must_use]
+pub fn program(package: &str, variant: Variant) -> PathBuf {
+    built(package, "--bins", variant, package)
+}
+
+/// Builds `what` of a package and copies `file`, the outcome.
+fn built(package: &str, what: &str, variant: Variant, file: &str) -> PathBuf {
     type Built = Mutex<HashMap<(String, Variant), PathBuf>>;
     static BUILT: OnceLock<Built> = OnceLock::new();
     // One at a time: the variants of a package are built to the same path and copied from there.
@@ -62,15 +78,21 @@ pub fn library(package: &str, variant: Variant) -> PathBuf {
     if let Some(path) = built.get(&key) {
         return path.clone();
     }
-    cargo(package, "--lib", variant);
     let file = format!("lib{}.so", package.replace('-', "_"));
-    let library = target().join(variant.profile_directory()).join(&file);
     let directory = target()
         .join("fixtures")
-        .join(format!("{variant:?}-{}", std::process::id()));
+        .join(format!("{variant:?}-{}", crate::child::run_id()));
     fs::create_dir_all(&directory).expect("the directory for fixtures can be made");
-    let copy = directory.join(file);
-    fs::copy(&library, &copy).expect("a built library can be copied");
+    let copy = directory.join(&file);
+    // Nor two processes at a time, for the same reason: a test and its child share the copies.
+    let lock = File::create(target().join("fixtures/lock")).expect("a lock can be made");
+    lock.lock().expect("a lock can be taken");
+    if !copy.exists() {
+        cargo(package, "--lib", variant);
+        let library = target().join(variant.profile_directory()).join(&file);
+        fs::copy(&outcome, &copy).expect("what was built can be copied");
+    }
+    drop(lock);
     built.insert(key, copy.clone());
     copy
 }

@@ -10,6 +10,8 @@ pub(crate) mod frame;
 pub mod json;
 mod keys;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub(crate) use values::Failure;

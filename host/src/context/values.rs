@@ -233,6 +233,9 @@ impl Context {
     /// Where the key of this number stands.
     #[inline]
     pub(super) fn position_of(&mut self, id: KeyId) -> Option<usize> {
+        if self.index.is_some() {
+            return self.position(id.name().as_bytes());
+        }
         let known = self.entries.iter().position(|entry| entry.id == Some(id));
         if known.is_some() {
             return known;

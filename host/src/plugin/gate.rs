@@ -43,8 +43,6 @@ pub trait Sequence {
     fn new() -> Self;
     /// Reads without ordering; for the thread that writes it.
     fn own(&self) -> u64;
-    /// Writes without ordering.
-    fn set(&self, value: u64);
     /// Writes after everything the thread did before.
     fn release(&self, value: u64);
     /// Reads before everything the thread does after.
@@ -156,7 +154,9 @@ impl<T, L: Default, A: Atomics> Gate<T, L, A> {
         let sequence = lane.sequence.own();
         let outermost = sequence & 1 == 0;
         if outermost {
-            lane.sequence.set(sequence.wrapping_add(1));
+            // A drain that sees this instead of the even sequence before it must be after the call that
+            // left with that one, so it is a release as well.
+            lane.sequence.release(sequence.wrapping_add(1));
         }
         let leave = outermost.then(|| sequence.wrapping_add(2));
         A::light_barrier();
@@ -378,11 +378,6 @@ impl Sequence for AtomicU64 {
     #[inline]
     fn own(&self) -> u64 {
         self.load(Ordering::Relaxed)
-    }
-
-    #[inline]
-    fn set(&self, value: u64) {
-        self.store(value, Ordering::Relaxed);
     }
 
     #[inline]

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use plg_packaging::{Digest, Manifest};
 
 use crate::context::frame::Call;
-use crate::limits::Limits;
 use crate::plugin::thread::Here;
 use crate::transport::{Reason, Transport};
 
@@ -46,10 +45,10 @@ impl Generation {
         self,
         here: &Here,
         call: &Call<'_>,
-        limits: &Limits,
+        patience: Duration,
     ) -> Result<(), (Self, Reason)> {
         let Self { transport, .. } = self;
-        match transport.retire(here, call, limits) {
+        match transport.retire(here, call, patience) {
             Ok(()) => Ok(()),
             Err((transport, reason)) => Err((Self { transport, ..self }, reason)),
         }
@@ -65,5 +64,12 @@ impl Generation {
     pub(crate) fn image_bytes(&self) -> Option<u64> {
         let Transport::InProcess(code) = &self.transport;
         Some(code.image()?.size())
+    }
+
+    /// What a plugin of the next minor appends, if this one has it.
+    #[cfg(feature = "next-minor")]
+    pub(crate) fn next(&self) -> Option<u64> {
+        let Transport::InProcess(code) = &self.transport;
+        code.next()
     }
 }

@@ -94,6 +94,14 @@ impl Handle {
         Some(self.plugin.current()?.number)
     }
 
+    /// What a plugin of the next minor appends, if the current generation has it.
+    #[cfg(feature = "next-minor")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn next(&self) -> Option<u64> {
+        self.plugin.current()?.next()
+    }
+
     /// What an operator sees of the plugin now.
     #[must_use]
     pub fn snapshot(&self) -> PluginSnapshot {

@@ -375,10 +375,11 @@ impl Turn<'_> {
     /// Waits until nobody is inside, then until nobody holds it, then ends it.
     fn retire(&self, remains: Remains, patient: bool) -> Result<(), (Remains, Reason)> {
         let limits = self.0.limits();
-        let drain = if patient {
-            limits.drain
+        // A sweep looks and does not wait: what it finds was waited for before.
+        let (drain, patience) = if patient {
+            (limits.drain, limits.stop)
         } else {
-            Duration::ZERO
+            (Duration::ZERO, Duration::ZERO)
         };
         let remains = match remains {
             Remains::Replaced(replaced) => match self.drain(replaced, drain) {
@@ -391,7 +392,7 @@ impl Turn<'_> {
             remains => remains,
         };
         let generation = match remains {
-            Remains::Held(generation) => match sole_owner(generation, limits) {
+            Remains::Held(generation) => match sole_owner(generation, patience) {
                 Ok(generation) => Box::new(generation),
                 Err(generation) => {
                     let leases = generation.leases.load(Ordering::SeqCst).max(1);
@@ -408,7 +409,7 @@ impl Turn<'_> {
         HERE.with(|here| {
             // The plugin's `stop` runs on this thread, which must be known to later unloads.
             Number::of(here);
-            generation.retire(here, &call, limits)
+            generation.retire(here, &call, patience)
         })
         .map_err(|(generation, reason)| (Remains::Alone(Box::new(generation)), reason))
     }
@@ -482,8 +483,11 @@ impl fmt::Debug for Plugin {
 const FIRST_LANES: usize = 64;
 
 /// A snapshot may hold the generation for a moment; a lease does for longer.
-fn sole_owner(generation: Arc<Generation>, limits: &Limits) -> Result<Generation, Arc<Generation>> {
-    wait(limits.stop, || {
+fn sole_owner(
+    generation: Arc<Generation>,
+    patience: Duration,
+) -> Result<Generation, Arc<Generation>> {
+    wait(patience, || {
         Arc::strong_count(&generation) == 1 || generation.leases.load(Ordering::SeqCst) > 0
     });
     Arc::try_unwrap(generation)

@@ -12,7 +12,6 @@ use plg_plugin_api::abi::status;
 use super::Reason;
 use crate::context::Context;
 use crate::context::frame::Call;
-use crate::limits::Limits;
 use crate::loader::image::Image;
 use crate::loader::library::{Library, Retained};
 use crate::plugin::thread::{self as threads, Here};
@@ -85,13 +84,13 @@ impl InProcess {
         self.library()?.next()
     }
 
-    /// Stops the plugin, waits for its threads, lets it give back what it holds, and unmaps it. Each
+    /// Stops the plugin, waits `patience` for its threads, lets it give back what it holds, and unmaps it. Each
     /// step that is done stays done when a later one has to wait.
     pub(crate) fn retire(
         self,
         here: &Here,
         call: &Call<'_>,
-        limits: &Limits,
+        patience: Duration,
     ) -> Result<(), (Self, Reason)> {
         let unloadable = self.unloadable;
         let retained = |stage, reason| Err((Self { stage, unloadable }, reason));
@@ -104,7 +103,7 @@ impl InProcess {
         };
         let stage = match stage {
             Stage::Stopped(library) => {
-                if !wait(limits.stop, || library.live() == 0) {
+                if !wait(patience, || library.live() == 0) {
                     let threads = library.live();
                     return retained(Stage::Stopped(library), Reason::Threads(threads));
                 }
@@ -120,7 +119,7 @@ impl InProcess {
         };
         let stage = match stage {
             Stage::Finished(library) => {
-                if !wait(limits.stop, || !threads::any_leaving()) {
+                if !wait(patience, || !threads::any_leaving()) {
                     return retained(Stage::Finished(library), Reason::LeavingThreads);
                 }
                 // SAFETY: the gate was drained before this, so no call is inside; the plugin's threads

@@ -2,9 +2,10 @@
 
 mod in_process;
 
+use std::time::Duration;
+
 use crate::context::Context;
 use crate::context::frame::Call;
-use crate::limits::Limits;
 use crate::plugin::thread::Here;
 
 pub(crate) use in_process::{InProcess, wait};
@@ -51,7 +52,8 @@ impl Transport {
         }
     }
 
-    /// Ends the code for good. Nobody calls it any more.
+    /// Ends the code for good; nobody calls it any more. Waits up to `patience` for each thing that has
+    /// to come to an end.
     ///
     /// # Errors
     ///
@@ -60,11 +62,11 @@ impl Transport {
         self,
         here: &Here,
         call: &Call<'_>,
-        limits: &Limits,
+        patience: Duration,
     ) -> Result<(), (Self, Reason)> {
         match self {
             Self::InProcess(code) => code
-                .retire(here, call, limits)
+                .retire(here, call, patience)
                 .map_err(|(code, reason)| (Self::InProcess(code), reason)),
         }
     }

@@ -1,0 +1,114 @@
+//! Plugins that are crates.
+
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use cargo_metadata::{CrateType, Message, MetadataCommand, Package};
+
+use super::{Profile, failed, fresh, no_artifact, no_tool, tool};
+use crate::problem::Problem;
+
+/// The library of the crate in `directory`, built first when it is missing or older than its sources.
+pub(crate) fn fresh(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
+    let library = locate(directory, profile)?;
+    if library.exists() && !fresh::is_stale(&library, directory) {
+        return Ok(library);
+    }
+    build(directory, profile)
+}
+
+/// Where cargo puts the library of the crate in `directory` unless it is told to build for another
+/// target. Nothing is built.
+pub(crate) fn locate(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
+    let manifest = manifest(directory)?;
+    let metadata = MetadataCommand::new()
+        .cargo_path(program())
+        .manifest_path(&manifest)
+        .no_deps()
+        .exec()
+        .map_err(|error| match error {
+            cargo_metadata::Error::Io(error) => no_tool(&program(), &error),
+            error => {
+                let detail = format!("cargo cannot read `{}`", manifest.display());
+                Problem::new("build.failed", detail).because(&error)
+            }
+        })?;
+    let is_it = |package: &&Package| package.manifest_path.as_std_path() == manifest;
+    let Some(package) = metadata.packages.iter().find(is_it) else {
+        let detail = format!(
+            "`{}` is a workspace, not a plugin's crate",
+            manifest.display()
+        );
+        return Err(no_artifact(detail).help("give the directory of one of its plugins"));
+    };
+    let is_library = |target: &&cargo_metadata::Target| target.crate_types.contains(&CrateType::CDyLib);
+    let Some(target) = package.targets.iter().find(is_library) else {
+        let detail = format!("crate `{}` has no library of type `cdylib`", package.name);
+        return Err(no_artifact(detail));
+    };
+    let file = format!("lib{}.so", target.name.replace('-', "_"));
+    let directory = metadata.target_directory.as_std_path();
+    Ok(directory.join(profile.name()).join(file))
+}
+
+/// Builds the crate in `directory` and returns its library. Cargo shows its progress and what the
+/// compiler says on the standard error.
+pub(crate) fn build(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
+    let manifest = manifest(directory)?;
+    let program = program();
+    let mut command = tool(&program);
+    command
+        .args(["build", "--lib", "--message-format=json-render-diagnostics"])
+        .arg("--manifest-path")
+        .arg(&manifest)
+        .stdout(Stdio::piped());
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    let mut child = command.spawn().map_err(|error| no_tool(&program, &error))?;
+    let library = child.stdout.take().and_then(|stdout| {
+        let messages = Message::parse_stream(BufReader::new(stdout));
+        // To the end, so that cargo does not meet a closed pipe.
+        messages
+            .filter_map(Result::ok)
+            .filter_map(|message| library_in(message, &manifest))
+            .last()
+    });
+    let status = child.wait().map_err(|error| no_tool(&program, &error))?;
+    if !status.success() {
+        return Err(failed("cargo build --lib", directory, status));
+    }
+    library.ok_or_else(|| {
+        let detail = format!("cargo built no library of type `cdylib` in `{}`", directory.display());
+        no_artifact(detail)
+    })
+}
+
+/// The library of the crate with this manifest, if the message tells of it.
+fn library_in(message: Message, manifest: &Path) -> Option<PathBuf> {
+    let Message::CompilerArtifact(artifact) = message else {
+        return None;
+    };
+    if artifact.manifest_path.as_std_path() != manifest
+        || !artifact.target.crate_types.contains(&CrateType::CDyLib)
+    {
+        return None;
+    }
+    let mut files = artifact.filenames.into_iter();
+    let library = files.find(|file| file.extension() == Some("so"))?;
+    Some(library.into_std_path_buf())
+}
+
+/// The path as cargo spells it in its answers.
+fn manifest(directory: &Path) -> Result<PathBuf, Problem> {
+    let path = directory.join("Cargo.toml");
+    path.canonicalize().map_err(|source| {
+        Problem::from(&plg_host::DiscoverError::Read { path, source })
+    })
+}
+
+/// The cargo that runs this program, if one does; else the one of the system.
+fn program() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}

@@ -1,0 +1,114 @@
+//! From a plugin's sources to its library, with the tool the sources are for.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cargo`] | builds a crate and finds what cargo made of it |
+//! | [`make`] | lets a Makefile build a plugin in C |
+//! | [`fresh`] | says whether a library is older than its sources |
+
+pub(crate) mod cargo;
+pub(crate) mod fresh;
+pub(crate) mod make;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use plg_host::{DiscoverError, MANIFEST};
+use plg_packaging::Manifest;
+use plg_packaging::manifest::Source;
+
+use crate::problem::Problem;
+
+/// Which of cargo's two usual profiles.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Profile {
+    /// Quick to build.
+    Debug,
+    /// Quick to run.
+    Release,
+}
+
+impl Profile {
+    pub(crate) fn release(release: bool) -> Self {
+        if release { Self::Release } else { Self::Debug }
+    }
+
+    /// The directory below cargo's target directory.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// Whether make would find something to do in `directory`.
+pub(crate) fn has_makefile(directory: &Path) -> bool {
+    let names = ["Makefile", "makefile", "GNUmakefile"];
+    names.iter().any(|name| directory.join(name).is_file())
+}
+
+/// The manifest in `directory`.
+pub(crate) fn manifest(directory: &Path) -> Result<Manifest, Problem> {
+    let path = directory.join(MANIFEST);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(source) => return Err((&DiscoverError::Read { path, source }).into()),
+    };
+    match Manifest::parse(&bytes) {
+        Ok(parsed) => Ok(parsed.manifest),
+        Err(source) => Err((&DiscoverError::Manifest { path, source }).into()),
+    }
+}
+
+/// The library that a directory's manifest names, or that stands there under a usual name.
+pub(crate) fn declared(directory: &Path) -> Result<PathBuf, Problem> {
+    let manifest = manifest(directory)?;
+    let names = match &manifest.source {
+        Some(Source::LocalSo { path }) => vec![path.as_str().to_owned()],
+        _ => {
+            let name = manifest.name.as_str();
+            vec![
+                format!("lib{}.so", name.replace('-', "_")),
+                format!("{name}.so"),
+            ]
+        }
+    };
+    let found = names.iter().map(|name| directory.join(name));
+    found
+        .into_iter()
+        .find(|path| path.exists())
+        .ok_or_else(|| {
+            let looked_for = names.iter().map(|name| format!("`{name}`")).collect();
+            let path = directory.to_owned();
+            let problem = Problem::from(&DiscoverError::NoLibrary { path, looked_for });
+            match has_makefile(directory) {
+                true => problem.help(format!("run `plg build {}`", directory.display())),
+                false => problem,
+            }
+        })
+}
+
+/// A build tool whose messages go to the standard error, so that results stay alone on the standard output.
+fn tool(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
+    command
+}
+
+/// The tool could not be started.
+fn no_tool(program: &str, error: &std::io::Error) -> Problem {
+    Problem::new("build.no_tool", format!("failed to run `{program}`")).because(error)
+}
+
+/// The tool said that it failed; why stands above, in its own words.
+fn failed(what: &str, directory: &Path, status: std::process::ExitStatus) -> Problem {
+    let detail = format!("`{what}` failed in `{}`: {status}", directory.display());
+    Problem::new("build.failed", detail)
+}
+
+/// It built, and nothing came of it that a host could load.
+fn no_artifact(detail: String) -> Problem {
+    Problem::new("build.no_artifact", detail)
+}

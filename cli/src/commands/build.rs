@@ -1,0 +1,70 @@
+//! `plg build`: from sources to a library.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use plg_packaging::Digest;
+use serde_json::json;
+
+use crate::artifact::{self, Profile};
+use crate::exit::Exit;
+use crate::library;
+use crate::output::Output;
+use crate::problem::{Failure, Problem};
+
+/// Build a plugin and print the path of its library
+///
+/// A crate is built with `cargo build --lib`, a directory with a Makefile with `make`. Their own
+/// messages go to the standard error.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  plg build plugins/hello
+  plg build --release
+  cp \"$(plg build --release)\" /srv/plugins/")]
+pub(crate) struct Build {
+    /// The plugin's directory
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// Build a crate with optimisations
+    #[arg(long)]
+    release: bool,
+}
+
+impl Build {
+    pub(super) fn run(self, output: &mut Output) -> Result<Exit, Failure> {
+        let profile = Profile::release(self.release);
+        let built = build(&self.path, profile)?;
+        if output.is_json() {
+            let bytes = library::read(&built)?;
+            output.json(&json!({
+                "path": self.path,
+                "artifact": built,
+                "profile": profile.name(),
+                "digest": Digest::of(&bytes).to_string(),
+                "bytes": bytes.len(),
+            }))?;
+        } else {
+            writeln!(output.text(), "{}", built.display())?;
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+fn build(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
+    if directory.join("Cargo.toml").is_file() {
+        return artifact::cargo::build(directory, profile);
+    }
+    if artifact::has_makefile(directory) {
+        artifact::make::build(directory)?;
+        return artifact::declared(directory);
+    }
+    let shown = directory.display();
+    if !directory.is_dir() {
+        let problem = Problem::new("io.not_found", format!("there is no directory `{shown}`"));
+        return Err(problem.help("give the directory of a plugin's sources"));
+    }
+    let detail = format!("`{shown}` has neither a Cargo.toml nor a Makefile");
+    Err(Problem::new("build.no_sources", detail))
+}

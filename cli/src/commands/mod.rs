@@ -1,0 +1,81 @@
+//! The verbs, one file each, and the command line they share.
+
+mod build;
+mod call;
+mod check;
+mod completions;
+mod explain;
+mod inspect;
+mod list;
+mod new;
+mod version;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::exit::{self, Exit};
+use crate::output::Output;
+use crate::problem::Failure;
+
+/// Makes, builds, checks and calls native plugins.
+///
+/// A first plugin: `plg new hello`, then `plg call hello greet name=Ada`.
+#[derive(Debug, Parser)]
+#[command(name = "plg", version, arg_required_else_help = true, after_help = exit::HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb understands.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Print one JSON document, for problems too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Where plugins are looked up by name
+    #[arg(long, global = true, env = "PLG_PLUGIN_DIR", value_name = "DIR", default_value = "plugins")]
+    pub(crate) plugin_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    New(new::New),
+    Build(build::Build),
+    Call(call::Call),
+    List(list::List),
+    Inspect(inspect::Inspect),
+    Check(check::Check),
+    Explain(explain::Explain),
+    Version(version::Version),
+    Completions(completions::Completions),
+}
+
+impl Verb {
+    pub(crate) fn run(self, global: &Global, output: &mut Output) -> Result<Exit, Failure> {
+        match self {
+            Self::New(verb) => verb.run(output),
+            Self::Build(verb) => verb.run(output),
+            Self::Call(verb) => verb.run(global, output),
+            Self::List(verb) => verb.run(global, output),
+            Self::Inspect(verb) => verb.run(global, output),
+            Self::Check(verb) => verb.run(global, output),
+            Self::Explain(verb) => verb.run(output),
+            Self::Version(verb) => verb.run(output),
+            Self::Completions(verb) => verb.run(output),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,88 @@
+//! With which status the process ends: the only place where codes become numbers.
+
+use std::process::ExitCode;
+
+/// The classes of outcomes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done, or it would load.
+    Ok = 0,
+    /// None of the others: a build, the system, the host.
+    Other = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// There is no such plugin, label, file or code.
+    NotFound = 3,
+    /// The plugin was refused before any of it ran.
+    Refused = 4,
+    /// The plugin ran and failed.
+    PluginFailed = 5,
+    /// It was not done before the deadline.
+    Timeout = 6,
+}
+
+/// The table as the help shows it.
+pub(crate) const HELP: &str = "\
+Exit status:
+  0  done; for `check`, it would load
+  1  anything else: a build, the system, the host
+  2  the command line is wrong
+  3  no such plugin, label, file or code
+  4  refused before any of the plugin ran
+  5  the plugin ran and failed
+  6  not done before the deadline";
+
+impl Exit {
+    /// The class of a code.
+    pub(crate) fn of(code: &str) -> Self {
+        match code {
+            "call.timeout" => Self::Timeout,
+            "call.no_route" | "plugin.not_found" | "plugin.unloaded" | "io.not_found"
+            | "dir.no_library" | "code.unknown" => Self::NotFound,
+            // The plugin's own `init` said no, or its descriptor is not usable.
+            "native.init" => Self::PluginFailed,
+            "call.failed" | "call.panicked" | "call.depth" => Self::PluginFailed,
+            // These speak of the host's machine or its limits, not of the file.
+            "native.probe_start" | "native.too_many" => Self::Other,
+            _ => match code.split('.').next() {
+                Some("usage") => Self::Usage,
+                Some("native" | "abi" | "manifest" | "dir") => Self::Refused,
+                Some("ctx") => Self::PluginFailed,
+                _ => Self::Other,
+            },
+        }
+    }
+
+    /// The status.
+    pub(crate) fn status(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.status())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exit;
+
+    #[test]
+    fn every_class_has_a_code() {
+        for (code, exit) in [
+            ("usage.values", Exit::Usage),
+            ("plugin.not_found", Exit::NotFound),
+            ("native.corrupt", Exit::Refused),
+            ("manifest.path", Exit::Refused),
+            ("ctx.missing", Exit::PluginFailed),
+            ("call.timeout", Exit::Timeout),
+            ("build.failed", Exit::Other),
+            ("call.cancelled", Exit::Other),
+        ] {
+            assert_eq!(Exit::of(code), exit, "{code}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! One call of a plugin in a host of its own, under a deadline that holds even if the plugin does not.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use plg_host::{Context, Error, Host};
+
+use crate::problem::Problem;
+use crate::progress;
+
+/// What is to be called.
+pub(crate) struct Invocation {
+    /// What the host loads.
+    pub(crate) path: PathBuf,
+    /// What it loads before, for the plugin to call.
+    pub(crate) others: Vec<PathBuf>,
+    pub(crate) label: String,
+    pub(crate) context: Context,
+    pub(crate) timeout: Option<Duration>,
+    /// Whether a child tries the library first.
+    pub(crate) probe: bool,
+}
+
+/// What came of it.
+pub(crate) struct Answer {
+    pub(crate) plugin: String,
+    pub(crate) version: String,
+    pub(crate) generation: u64,
+    pub(crate) transport: &'static str,
+    pub(crate) elapsed: Duration,
+    pub(crate) context: Context,
+}
+
+/// The plugin's thread, on which it may still be unloading.
+pub(crate) struct Unloading {
+    done: Receiver<()>,
+    until: Instant,
+}
+
+/// How long an unload may take where no deadline was given: the host itself waits for drains and threads.
+const UNLOAD: Duration = Duration::from_secs(10);
+/// A plugin that keeps to its deadline answers a moment after it; that answer is better than ours.
+const GRACE: f64 = 0.04;
+/// As large as the stack of a main thread usually is.
+const STACK: usize = 8 << 20;
+
+impl Invocation {
+    /// Loads the plugin and calls it, on a thread that is left behind when the deadline passes.
+    pub(crate) fn run(self) -> (Result<Answer, Problem>, Unloading) {
+        let started = Instant::now();
+        let timeout = self.timeout;
+        let (label, path) = (self.label.clone(), self.path.clone());
+        let (answers, answer) = mpsc::channel();
+        let (unloaded, done) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("call".to_owned())
+            .stack_size(STACK)
+            .spawn(move || self.run_here(started, &answers, &unloaded));
+        let outcome = match (thread, timeout) {
+            (Err(error), _) => Err(no_thread(&error)),
+            (Ok(_), Some(limit)) => {
+                let patience = limit.saturating_add(limit.mul_f64(GRACE));
+                match answer.recv_timeout(patience) {
+                    Ok(outcome) => outcome,
+                    Err(RecvTimeoutError::Timeout) => Err(late(&label, &path, limit)),
+                    Err(RecvTimeoutError::Disconnected) => Err(panicked(&label)),
+                }
+            }
+            (Ok(_), None) => answer.recv().unwrap_or_else(|_| Err(panicked(&label))),
+        };
+        progress::clear();
+        let until = match timeout {
+            Some(limit) => started.checked_add(limit),
+            None => None,
+        };
+        let until = until.unwrap_or_else(|| Instant::now() + UNLOAD);
+        (outcome, Unloading { done, until })
+    }
+
+    fn run_here(
+        self,
+        started: Instant,
+        answers: &Sender<Result<Answer, Problem>>,
+        unloaded: &Sender<()>,
+    ) {
+        let host = match self.host() {
+            Ok(host) => host,
+            Err(problem) => {
+                let _ = answers.send(Err(problem));
+                return;
+            }
+        };
+        // Nobody listens any more once the deadline has passed.
+        let _ = answers.send(self.call(&host, started).map_err(Problem::from));
+        drop(host);
+        let _ = unloaded.send(());
+    }
+
+    fn host(&self) -> Result<Host, Problem> {
+        let mut builder = Host::builder();
+        if self.probe {
+            let program = std::env::current_exe().map_err(|error| {
+                Problem::new("native.probe_start", "this program's own file is not known")
+                    .because(&error)
+            })?;
+            builder = builder.probe_with(program);
+        }
+        Ok(builder.build()?)
+    }
+
+    fn call(self, host: &Host, started: Instant) -> Result<Answer, Error> {
+        for other in &self.others {
+            host.load(other)?;
+        }
+        let handle = host.load(&self.path)?;
+        let mut context = self.context;
+        if let Some(deadline) = self.timeout.and_then(|limit| started.checked_add(limit)) {
+            context = context.deadline(deadline);
+        }
+        let called = Instant::now();
+        handle.call(&self.label, &mut context)?;
+        let elapsed = called.elapsed();
+        let current = handle.snapshot().current;
+        let (version, generation, transport) = match current {
+            Some(current) => (current.version.to_string(), current.number, current.transport),
+            None => (String::new(), 0, ""),
+        };
+        Ok(Answer {
+            plugin: handle.name().to_owned(),
+            version,
+            generation,
+            transport,
+            elapsed,
+            context,
+        })
+    }
+}
+
+impl Unloading {
+    /// Waits until the plugin is unloaded, so that its destructors do not race the end of the process.
+    pub(crate) fn wait(self) {
+        let left = self.until.saturating_duration_since(Instant::now());
+        // What is not done by then is left to the end of the process.
+        let _ = self.done.recv_timeout(left);
+    }
+}
+
+fn no_thread(error: &std::io::Error) -> Problem {
+    Problem::new("io.failed", "failed to start a thread for the call").because(error)
+}
+
+fn late(label: &str, path: &Path, limit: Duration) -> Problem {
+    let detail = format!(
+        "`{label}` of `{}` was not done within {}, and the plugin did not give up either",
+        path.display(),
+        humantime::format_duration(limit)
+    );
+    Problem::new("call.timeout", detail).with("label", label)
+}
+
+fn panicked(label: &str) -> Problem {
+    let detail = format!("the host panicked while it called `{label}`");
+    Problem::new("host.panicked", detail)
+}

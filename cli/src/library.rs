@@ -1,0 +1,34 @@
+//! Reading a library without mapping it.
+
+use std::fs;
+use std::path::Path;
+
+use plg_host::{Limits, LoadError};
+
+use crate::problem::Problem;
+
+/// The bytes of a library. What is no regular file is not opened, because a fifo would wait for its
+/// writer and a device may never end.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
+    let failed = |source| {
+        let path = path.to_owned();
+        Problem::from(plg_host::Error::from(LoadError::Read { path, source }))
+    };
+    let refused = |error: LoadError| Err(Problem::from(plg_host::Error::from(error)));
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        let found = if metadata.is_dir() {
+            "a directory"
+        } else {
+            "no regular file"
+        };
+        let path = path.to_owned();
+        return refused(LoadError::Kind { path, found });
+    }
+    let (size, limit) = (metadata.len(), Limits::default().image_bytes);
+    if size > limit {
+        let path = path.to_owned();
+        return refused(LoadError::TooLarge { path, size, limit });
+    }
+    fs::read(path).map_err(failed)
+}

@@ -1,0 +1,41 @@
+//! How far a plugin is, on one line of a terminal.
+
+use std::io::{self, IsTerminal, Write};
+
+use plg_host::{Context, Progress};
+
+use crate::printable::printable;
+
+/// Shows the progress of the calls of `context` if somebody is there to see it.
+pub(crate) fn watched(context: Context) -> Context {
+    if !io::stderr().is_terminal() {
+        return context;
+    }
+    context.on_progress(|progress| show(progress))
+}
+
+/// Takes the line away before something else is printed.
+pub(crate) fn clear() {
+    let mut out = io::stderr().lock();
+    if out.is_terminal() {
+        let _ = out.write_all(b"\r\x1b[K").and_then(|()| out.flush());
+    }
+}
+
+fn show(progress: &Progress<'_>) {
+    let message: String = progress.message.chars().take(60).collect();
+    let message = message.replace(['\n', '\t'], " ");
+    let amount = match progress.total {
+        Some(total) => format!("{}/{total}", progress.done),
+        None => progress.done.to_string(),
+    };
+    let line = format!(
+        "\r\x1b[K{} {}: {amount} {}",
+        progress.plugin,
+        progress.label,
+        printable(&message)
+    );
+    let mut out = io::stderr().lock();
+    // Progress is lost rather than a call disturbed.
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,141 @@
+//! What the PATH or NAME of a command line means.
+
+use std::path::{Path, PathBuf};
+
+use plg_host::{Candidate, Host, MANIFEST};
+
+use crate::artifact::{self, Profile};
+use crate::problem::Problem;
+
+/// A plugin as it lies on the disk.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// A library that describes itself.
+    Library(PathBuf),
+    /// A directory with a `plugin.json` and a library.
+    Directory(PathBuf),
+    /// A crate that has to be built.
+    Crate(PathBuf),
+    /// A directory with a Makefile that builds the library.
+    Make(PathBuf),
+}
+
+/// Where a target's library is.
+pub(crate) struct Built {
+    /// The library.
+    pub(crate) library: PathBuf,
+    /// Whether one of its sources is newer.
+    pub(crate) stale: bool,
+}
+
+impl Target {
+    /// Finds what `text` names: a path that exists and can be a plugin, else a plugin in the plugin directory.
+    pub(crate) fn find(text: &str, plugin_dir: &Path) -> Result<Self, Problem> {
+        let path = Path::new(text);
+        let is_name = plg_host::PluginName::new(text).is_ok();
+        match Self::at(path) {
+            // A plain name is never a library, because there is no dot in it.
+            Some(target) if !(is_name && matches!(target, Self::Library(_))) => Ok(target),
+            _ if is_name => Self::named(text, plugin_dir),
+            _ if path.is_dir() => Ok(Self::Directory(path.to_owned())),
+            // Anything that is no directory is the library loader's to judge, an absent file too.
+            _ => Ok(Self::Library(path.to_owned())),
+        }
+    }
+
+    /// The plugin in a directory or file, if it looks like one.
+    fn at(path: &Path) -> Option<Self> {
+        if path.is_dir() {
+            let has = |name: &str| path.join(name).is_file();
+            let directory = path.to_owned();
+            return if has("Cargo.toml") {
+                Some(Self::Crate(directory))
+            } else if artifact::has_makefile(path) {
+                Some(Self::Make(directory))
+            } else if has(MANIFEST) {
+                Some(Self::Directory(directory))
+            } else {
+                None
+            };
+        }
+        path.exists().then(|| Self::Library(path.to_owned()))
+    }
+
+    fn named(name: &str, plugin_dir: &Path) -> Result<Self, Problem> {
+        if let Some(target) = Self::at(&plugin_dir.join(name)) {
+            return Ok(target);
+        }
+        let found = Host::builder().plugin_dir(plugin_dir).build()?.discover();
+        let is_it = |candidate: &&Candidate| candidate.manifest.name.as_str() == name;
+        if let Some(candidate) = found.candidates.iter().find(is_it) {
+            return Ok(Self::Library(candidate.library.clone()));
+        }
+        let mut known: Vec<String> = found
+            .candidates
+            .iter()
+            .map(|candidate| format!("`{}`", candidate.manifest.name))
+            .collect();
+        known.extend(found.problems.iter().filter_map(|problem| {
+            let path = problem.path();
+            let target = Self::at(path)?;
+            let name = path.file_name()?.to_str()?;
+            matches!(target, Self::Crate(_) | Self::Make(_)).then(|| format!("`{name}`"))
+        }));
+        known.sort();
+        let detail = format!("there is no plugin `{name}` in `{}`", plugin_dir.display());
+        let help = match known.as_slice() {
+            [] => "give a path, or the directory of your plugins with --plugin-dir".to_owned(),
+            known => format!("there are {}; or give a path", known.join(", ")),
+        };
+        Err(Problem::new("plugin.not_found", detail).help(help))
+    }
+
+    /// What a host can load, built first where that is needed.
+    pub(crate) fn loadable(&self, profile: Profile) -> Result<PathBuf, Problem> {
+        match self {
+            Self::Library(path) | Self::Directory(path) => Ok(path.clone()),
+            Self::Crate(directory) => artifact::cargo::fresh(directory, profile),
+            Self::Make(directory) => {
+                artifact::make::fresh(directory)?;
+                Ok(directory.clone())
+            }
+        }
+    }
+
+    /// The library as it is now. Nothing is built.
+    pub(crate) fn built(&self, profile: Profile) -> Result<Built, Problem> {
+        match self {
+            Self::Library(path) => Ok(Built {
+                library: path.clone(),
+                stale: false,
+            }),
+            Self::Directory(directory) | Self::Make(directory) => Ok(Built {
+                library: artifact::declared(directory)?,
+                stale: matches!(self, Self::Make(_)) && artifact::make::is_stale(directory),
+            }),
+            Self::Crate(directory) => {
+                let library = artifact::cargo::locate(directory, profile)?;
+                if !library.exists() {
+                    return Err(not_built(directory));
+                }
+                let stale = artifact::fresh::is_stale(&library, directory);
+                Ok(Built { library, stale })
+            }
+        }
+    }
+
+    /// The directory with the plugin's `plugin.json`, where there is one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Library(_) => None,
+            Self::Directory(path) | Self::Crate(path) | Self::Make(path) => Some(path),
+        }
+    }
+}
+
+/// There is source, and no library of it.
+fn not_built(directory: &Path) -> Problem {
+    let shown = directory.display();
+    Problem::new("dir.no_library", format!("`{shown}` is not built"))
+        .help(format!("run `plg build {shown}`"))
+}
