@@ -124,7 +124,11 @@ impl Invocation {
         let elapsed = called.elapsed();
         let current = handle.snapshot().current;
         let (version, generation, transport) = match current {
-            Some(current) => (current.version.to_string(), current.number, current.transport),
+            Some(current) => (
+                current.version.to_string(),
+                current.number,
+                current.transport,
+            ),
             None => (String::new(), 0, ""),
         };
         Ok(Answer {

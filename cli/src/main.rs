@@ -5,9 +5,12 @@
 
 mod artifact;
 mod commands;
+mod crates;
 mod exit;
+mod freshness;
 mod invocation;
 mod library;
+mod makefile;
 mod output;
 mod printable;
 mod problem;
@@ -33,7 +36,11 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match Cli::try_parse_from(&arguments) {
         Ok(cli) => run(cli).into(),
-        Err(error) => refuse(&error, arguments.iter().any(|argument| argument == "--json")).into(),
+        Err(error) => refuse(
+            &error,
+            arguments.iter().any(|argument| argument == "--json"),
+        )
+        .into(),
     }
 }
 

@@ -129,7 +129,18 @@ impl Problem {
         }
     }
 
-    fn advice(&self) -> Option<&str> {
+    /// The words with their causes.
+    pub(crate) fn sentence(&self) -> String {
+        let mut sentence = self.detail.clone();
+        for cause in &self.causes {
+            sentence.push_str(": ");
+            sentence.push_str(cause);
+        }
+        sentence
+    }
+
+    /// What to do.
+    pub(crate) fn advice(&self) -> Option<&str> {
         let of_code = || codes::find(self.code).map(|row| row.help);
         self.help.as_deref().or_else(of_code)
     }
@@ -172,9 +183,12 @@ impl From<&DiscoverError> for Problem {
             DiscoverError::Manifest { source, .. } => {
                 Self::of_error(error.code(), error).with_mistakes(source)
             }
-            DiscoverError::NoLibrary { path, .. } => Self::of_error(error.code(), error).help(
-                format!("build the plugin and put its library into `{}`", path.display()),
-            ),
+            DiscoverError::NoLibrary { path, .. } => {
+                Self::of_error(error.code(), error).help(format!(
+                    "build the plugin and put its library into `{}`",
+                    path.display()
+                ))
+            }
             _ => Self::of_error(error.code(), error),
         };
         problem.with("path", path)

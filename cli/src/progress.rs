@@ -11,7 +11,7 @@ pub(crate) fn watched(context: Context) -> Context {
     if !io::stderr().is_terminal() {
         return context;
     }
-    context.on_progress(|progress| show(progress))
+    context.on_progress(show)
 }
 
 /// Takes the line away before something else is printed.

@@ -6,6 +6,7 @@ use plg_host::{Candidate, Host, MANIFEST};
 
 use crate::artifact::{self, Profile};
 use crate::problem::Problem;
+use crate::{crates, freshness, makefile};
 
 /// A plugin as it lies on the disk.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ impl Target {
             let directory = path.to_owned();
             return if has("Cargo.toml") {
                 Some(Self::Crate(directory))
-            } else if artifact::has_makefile(path) {
+            } else if makefile::is_in(path) {
                 Some(Self::Make(directory))
             } else if has(MANIFEST) {
                 Some(Self::Directory(directory))
@@ -94,9 +95,9 @@ impl Target {
     pub(crate) fn loadable(&self, profile: Profile) -> Result<PathBuf, Problem> {
         match self {
             Self::Library(path) | Self::Directory(path) => Ok(path.clone()),
-            Self::Crate(directory) => artifact::cargo::fresh(directory, profile),
+            Self::Crate(directory) => crates::fresh(directory, profile),
             Self::Make(directory) => {
-                artifact::make::fresh(directory)?;
+                makefile::fresh(directory)?;
                 Ok(directory.clone())
             }
         }
@@ -111,14 +112,14 @@ impl Target {
             }),
             Self::Directory(directory) | Self::Make(directory) => Ok(Built {
                 library: artifact::declared(directory)?,
-                stale: matches!(self, Self::Make(_)) && artifact::make::is_stale(directory),
+                stale: matches!(self, Self::Make(_)) && makefile::is_stale(directory),
             }),
             Self::Crate(directory) => {
-                let library = artifact::cargo::locate(directory, profile)?;
+                let library = crates::locate(directory, profile)?;
                 if !library.exists() {
                     return Err(not_built(directory));
                 }
-                let stale = artifact::fresh::is_stale(&library, directory);
+                let stale = freshness::is_stale(&library, directory);
                 Ok(Built { library, stale })
             }
         }

@@ -108,7 +108,13 @@ mod tests {
         let expected = expected.map(|(key, value)| (key.to_owned(), value));
         let found = of(
             None,
-            &["name=Ada", "count:=3", "number=3", "sum=1+1:=2=2", "none:=null"],
+            &[
+                "name=Ada",
+                "count:=3",
+                "number=3",
+                "sum=1+1:=2=2",
+                "none:=null",
+            ],
         );
         assert_eq!(found, expected);
     }

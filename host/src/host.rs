@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::context::frame::Call;
 use crate::discovery::{self, Candidate, Discovery};
 use crate::error::Error;
+use crate::loader::preflight::{self, Report};
 use crate::loader::{LoadError, Loader};
 use crate::plugin::generation::Generation;
 use crate::plugin::record::{Others, Plugin, Turn};
@@ -162,6 +163,24 @@ impl Host {
                 .retain(|candidate| wanted(candidate.manifest.name.as_str()));
         }
         all
+    }
+
+    /// Looks at one path as [`load`](Self::load) would, without loading it: a directory with a
+    /// `plugin.json`, or a library.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Discover`] when it is no plugin.
+    pub fn candidate(&self, path: impl AsRef<Path>) -> Result<Candidate, Error> {
+        let rules = &self.inner.setup.discovery;
+        Ok(discovery::candidate(path.as_ref(), rules)?)
+    }
+
+    /// Says everything that speaks against loading these bytes, by the rules of this host. Nothing is
+    /// mapped.
+    #[must_use]
+    pub fn preflight(&self, bytes: &[u8]) -> Report {
+        preflight::preflight(bytes, &self.inner.setup.loader.rules)
     }
 
     /// Loads every plugin in the plugin directories that is not loaded yet.

@@ -30,6 +30,20 @@ pub struct Ended {
 ///
 /// When the child cannot be run, or does not end within two minutes.
 pub fn run(test: &str, variables: &[(&str, &str)], body: impl FnOnce()) -> Ended {
+    run_within(Duration::from_secs(120), test, variables, body)
+}
+
+/// Like [`run`], for a body that may take longer.
+///
+/// # Panics
+///
+/// When the child cannot be run, or does not end within `limit`.
+pub fn run_within(
+    limit: Duration,
+    test: &str,
+    variables: &[(&str, &str)],
+    body: impl FnOnce(),
+) -> Ended {
     let (_, path) = test.split_once("::").expect("a test stands in a module");
     if env::var(VARIABLE).as_deref() == Ok(path) {
         body();
@@ -55,7 +69,7 @@ pub fn run(test: &str, variables: &[(&str, &str)], body: impl FnOnce()) -> Ended
         if let Some(status) = child.try_wait().expect("a child can be waited for") {
             break status;
         }
-        if start.elapsed() > Duration::from_secs(120) {
+        if start.elapsed() > limit {
             child.kill().expect("a child can be killed");
             panic!("the child for {path} did not end");
         }

@@ -78,18 +78,17 @@ fn built(package: &str, what: &str, variant: Variant, file: &str) -> PathBuf {
     if let Some(path) = built.get(&key) {
         return path.clone();
     }
-    let file = format!("lib{}.so", package.replace('-', "_"));
     let directory = target()
         .join("fixtures")
         .join(format!("{variant:?}-{}", crate::child::run_id()));
     fs::create_dir_all(&directory).expect("the directory for fixtures can be made");
-    let copy = directory.join(&file);
+    let copy = directory.join(file);
     // Nor two processes at a time, for the same reason: a test and its child share the copies.
     let lock = File::create(target().join("fixtures/lock")).expect("a lock can be made");
     lock.lock().expect("a lock can be taken");
     if !copy.exists() {
-        cargo(package, "--lib", variant);
-        let library = target().join(variant.profile_directory()).join(&file);
+        cargo(package, what, variant);
+        let outcome = target().join(variant.profile_directory()).join(file);
         fs::copy(&outcome, &copy).expect("what was built can be copied");
     }
     drop(lock);

@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::library;
 use crate::output::Output;
 use crate::problem::{Failure, Problem};
+use crate::{crates, makefile};
 
 /// Build a plugin and print the path of its library
 ///
@@ -54,10 +55,10 @@ impl Build {
 
 fn build(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
     if directory.join("Cargo.toml").is_file() {
-        return artifact::cargo::build(directory, profile);
+        return crates::build(directory, profile);
     }
-    if artifact::has_makefile(directory) {
-        artifact::make::build(directory)?;
+    if makefile::is_in(directory) {
+        makefile::build(directory)?;
         return artifact::declared(directory);
     }
     let shown = directory.display();

@@ -1,6 +1,242 @@
+//! `plg inspect`: what a library says about itself.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anstyle::Style;
 use clap::Args;
-use crate::{exit::Exit,output::Output,problem::Failure};
-/// X
+use plg_host::preflight::{Export, Facts, Hooks, NoteState, PluginNote, inspect};
+use plg_host::{LoadError, Manifest};
+use plg_packaging::Digest;
+use plg_plugin_api::abi::flag;
+use serde_json::{Value, json};
+
+use super::Global;
+use crate::artifact::{self, Profile};
+use crate::exit::Exit;
+use crate::library;
+use crate::output::Output;
+use crate::printable::printable;
+use crate::problem::{Failure, Problem};
+use crate::target::Target;
+
+/// Show what a plugin says about itself, without mapping it
+///
+/// Its note, manifest, labels, hooks, what it needs, and its digest. Whether it would load here is for
+/// `plg check` to say.
 #[derive(Debug, Args)]
-pub(crate) struct Inspect;
-impl Inspect { pub(super) fn run(self, _g: &super::Global, _o: &mut Output) -> Result<Exit, Failure> { Ok(Exit::Ok) } }
+#[command(after_help = "\
+Examples:
+  plg inspect plugins/hello
+  plg inspect target/debug/libhello.so --json")]
+pub(crate) struct Inspect {
+    /// A path, or the name of a plugin in the plugin directory
+    #[arg(value_name = "PATH_OR_NAME")]
+    plugin: String,
+    /// Show the release build of a crate
+    #[arg(long)]
+    release: bool,
+}
+
+/// All that is known.
+struct Portrait {
+    library: PathBuf,
+    digest: Digest,
+    bytes: usize,
+    facts: Facts,
+    manifest: Option<Manifest>,
+}
+
+impl Inspect {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<Exit, Failure> {
+        let target = Target::find(&self.plugin, &global.plugin_dir)?;
+        let built = target.built(Profile::release(self.release))?;
+        let bytes = library::read(&built.library)?;
+        let facts = inspect(&bytes).map_err(|finding| {
+            Problem::from(plg_host::Error::from(LoadError::Refused {
+                path: built.library.clone(),
+                finding: Box::new(finding),
+            }))
+        })?;
+        let portrait = Portrait {
+            digest: Digest::of(&bytes),
+            bytes: bytes.len(),
+            manifest: manifest(&target, &facts)?,
+            library: built.library,
+            facts,
+        };
+        if output.is_json() {
+            output.json(&portrait.to_json(built.stale))?;
+        } else {
+            portrait.print(&mut output.text())?;
+        }
+        if built.stale {
+            let detail = format!("`{}` is older than its sources", portrait.library.display());
+            output.warn(&Problem::new("build.stale", detail));
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// The manifest beside the library, else the one in it.
+fn manifest(target: &Target, facts: &Facts) -> Result<Option<Manifest>, Problem> {
+    if let Some(directory) = target.directory()
+        && directory.join(plg_host::MANIFEST).is_file()
+    {
+        return artifact::manifest(directory).map(Some);
+    }
+    let note = facts.plugin_note().filter(|note| !note.manifest.is_empty());
+    // One that cannot be read is for `check` to complain of.
+    let parsed = note.and_then(|note| Manifest::parse(&note.manifest).ok());
+    Ok(parsed.map(|parsed| parsed.manifest))
+}
+
+impl Portrait {
+    fn to_json(&self, stale: bool) -> Value {
+        let facts = &self.facts;
+        json!({
+            "library": self.library,
+            "digest": self.digest.to_string(),
+            "bytes": self.bytes,
+            "stale": stale,
+            "manifest": self.manifest,
+            "labels": self.manifest.as_ref().map(|manifest| &manifest.labels),
+            "note": facts.plugin_note().map(note_json),
+            "note_problem": match &facts.note {
+                NoteState::Damaged(why) => Some(why),
+                NoteState::Absent | NoteState::Present(_) => None,
+            },
+            "hooks": hooks(&facts.hooks),
+            "unloadable": facts.unloadable(),
+            "machine": facts.machine,
+            "soname": facts.soname,
+            "needed": facts.needed,
+            "rpath": facts.rpath,
+            "runpath": facts.runpath,
+            "glibc": facts.glibc.map(|(major, minor)| format!("{major}.{minor}")),
+            "constructors": facts.constructors,
+            "mapped_bytes": facts.image_size(),
+            "tls_bytes": facts.tls_bytes,
+            "static_tls": facts.static_tls,
+            "symbols": facts.symbol_count,
+            "abi_stable_layout": facts.exports.layout == Export::Function,
+        })
+    }
+
+    fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        let facts = &self.facts;
+        if let Some(manifest) = &self.manifest {
+            line(
+                out,
+                "plugin",
+                &format!("{} {}", manifest.name, manifest.version),
+            )?;
+            if let Some(description) = &manifest.description {
+                line(out, "", description.as_str())?;
+            }
+            let labels: Vec<&str> = manifest.labels.iter().map(|label| label.as_str()).collect();
+            let dependencies: Vec<&str> = manifest
+                .dependencies
+                .keys()
+                .map(|name| name.as_str())
+                .collect();
+            let permissions: Vec<&str> = manifest
+                .permissions
+                .iter()
+                .map(|name| name.as_str())
+                .collect();
+            line(out, "labels", &listed(&labels, "the manifest names none"))?;
+            if !dependencies.is_empty() {
+                line(out, "calls", &dependencies.join(", "))?;
+            }
+            if !permissions.is_empty() {
+                line(out, "asks for", &permissions.join(", "))?;
+            }
+        }
+        line(out, "library", &self.library.display().to_string())?;
+        line(out, "digest", &self.digest.to_string())?;
+        let size = format!("{} bytes, {} mapped", self.bytes, facts.image_size());
+        line(out, "size", &size)?;
+        match &facts.note {
+            NoteState::Absent => line(out, "note", "none: this is no plugin")?,
+            NoteState::Damaged(why) => line(out, "note", &format!("damaged: {why}"))?,
+            NoteState::Present(note) => print_note(note, out)?,
+        }
+        line(out, "hooks", &hooks(&facts.hooks))?;
+        let unload = if facts.unloadable() {
+            "unmapped for real"
+        } else {
+            "stays mapped, as retained"
+        };
+        line(out, "unload", unload)?;
+        let needed: Vec<&str> = facts.needed.iter().map(String::as_str).collect();
+        line(out, "needs", &listed(&needed, "no other library"))?;
+        if let Some((major, minor)) = facts.glibc {
+            line(out, "", &format!("glibc {major}.{minor} or newer"))?;
+        }
+        line(out, "machine", facts.machine)?;
+        line(
+            out,
+            "runs",
+            &format!("{} constructors when it is mapped", facts.constructors),
+        )
+    }
+}
+
+fn print_note(note: &PluginNote, out: &mut impl Write) -> io::Result<()> {
+    let text = format!(
+        "{} {}, contract {}.{}, {} bits",
+        note.name, note.version, note.major, note.minor, note.pointer_bits
+    );
+    line(out, "note", &text)?;
+    line(out, "", &format!("fingerprint {:#018x}", note.fingerprint))?;
+    line(out, "", &flags(note).join(", "))
+}
+
+fn note_json(note: &PluginNote) -> Value {
+    json!({
+        "name": note.name,
+        "version": note.version,
+        "contract": format!("{}.{}", note.major, note.minor),
+        "fingerprint": format!("{:#018x}", note.fingerprint),
+        "pointer_bits": note.pointer_bits,
+        "flags": flags(note),
+        "manifest_bytes": note.manifest.len(),
+    })
+}
+
+fn flags(note: &PluginNote) -> Vec<&'static str> {
+    let panics = if note.has(flag::UNWIND) {
+        "panics unwind"
+    } else {
+        "panics abort"
+    };
+    let build = if note.has(flag::DEBUG) {
+        "debug build"
+    } else {
+        "release build"
+    };
+    vec![panics, build]
+}
+
+fn hooks(hooks: &Hooks) -> String {
+    match hooks {
+        Hooks::Bound => "bound".to_owned(),
+        Hooks::Unbound(functions) => format!("unbound: takes {} from libc", functions.join(", ")),
+        Hooks::Absent => "absent".to_owned(),
+    }
+}
+
+fn listed(names: &[&str], none: &str) -> String {
+    if names.is_empty() {
+        none.to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// One line; a line without a key goes on with the one above.
+fn line(out: &mut impl Write, key: &str, value: &str) -> io::Result<()> {
+    const KEY: Style = Style::new().bold();
+    writeln!(out, "{KEY}{key:8}{KEY:#}  {}", printable(value))
+}

@@ -37,7 +37,13 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Where plugins are looked up by name
-    #[arg(long, global = true, env = "PLG_PLUGIN_DIR", value_name = "DIR", default_value = "plugins")]
+    #[arg(
+        long,
+        global = true,
+        env = "PLG_PLUGIN_DIR",
+        value_name = "DIR",
+        default_value = "plugins"
+    )]
     pub(crate) plugin_dir: PathBuf,
 }
 

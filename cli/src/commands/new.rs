@@ -1,6 +1,240 @@
+//! `plg new`: a plugin to start from.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
 use clap::Args;
-use crate::{exit::Exit,output::Output,problem::Failure};
-/// X
+use plg_host::PluginName;
+use serde_json::json;
+
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::problem::{Failure, Problem};
+
+/// Make the crate of a new plugin, which builds, and whose test passes
 #[derive(Debug, Args)]
-pub(crate) struct New;
-impl New { pub(super) fn run(self,  _o: &mut Output) -> Result<Exit, Failure> { Ok(Exit::Ok) } }
+#[command(after_help = "\
+Examples:
+  plg new word-count
+  plg new /srv/src/word-count --api-path ../plg/plugin-api")]
+pub(crate) struct New {
+    /// The plugin's name, or the path of its directory, whose last part is the name
+    name: PathBuf,
+    /// Depend on plg-plugin-api in this directory instead of a published version
+    #[arg(long, value_name = "PATH")]
+    api_path: Option<PathBuf>,
+}
+
+/// The files of a new plugin, with what stands in braces twice still to be filled in.
+const TEMPLATE: [(&str, &str); 5] = [
+    ("Cargo.toml", include_str!("../../template/Cargo.toml.in")),
+    ("src/lib.rs", include_str!("../../template/lib.rs.in")),
+    ("plugin.json", include_str!("../../template/plugin.json.in")),
+    ("README.md", include_str!("../../template/README.md.in")),
+    (".gitignore", include_str!("../../template/gitignore.in")),
+];
+
+/// Names that are fine for a plugin, and that Rust, cargo or its dependency keep for themselves.
+const RESERVED: [&str; 58] = [
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "build",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "deps",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "examples",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "incremental",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "plg-plugin-api",
+    "priv",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "use",
+    "where",
+    "while",
+];
+
+impl New {
+    pub(super) fn run(self, output: &mut Output) -> Result<Exit, Failure> {
+        let name = plugin_name(&self.name)?;
+        let directory = &self.name;
+        check_empty(directory)?;
+        let (api, api_testing) = self.dependency()?;
+        for (file, text) in TEMPLATE {
+            let text = text
+                .replace("{{name}}", name.as_str())
+                .replace("{{api}}", &api)
+                .replace("{{api-testing}}", &api_testing);
+            write(&directory.join(file), &text)?;
+        }
+        if is_below_workspace(directory) {
+            stand_alone(&directory.join("Cargo.toml"))?;
+        }
+        if output.is_json() {
+            output.json(&json!({
+                "plugin": name,
+                "path": directory,
+                "files": TEMPLATE.map(|(file, _)| file),
+            }))?;
+            return Ok(Exit::Ok);
+        }
+        let shown = directory.display();
+        let mut out = output.text();
+        writeln!(out, "made the plugin `{name}` in `{shown}`")?;
+        writeln!(
+            out,
+            "call it: plg call {} greet name=Ada",
+            callable(directory)
+        )?;
+        Ok(Exit::Ok)
+    }
+
+    /// The dependency on the plugin API, and the same for tests.
+    fn dependency(&self) -> Result<(String, String), Problem> {
+        let Some(path) = &self.api_path else {
+            let version = requirement();
+            let testing = format!("{{ version = \"{version}\", features = [\"testing\"] }}");
+            return Ok((format!("\"{version}\""), testing));
+        };
+        let found = path.canonicalize().map_err(|error| {
+            let detail = format!("there is no plg-plugin-api in `{}`", path.display());
+            Problem::new("io.not_found", detail).because(&error)
+        })?;
+        if !found.join("Cargo.toml").is_file() {
+            let detail = format!("there is no Cargo.toml in `{}`", path.display());
+            let problem = Problem::new("io.not_found", detail);
+            return Err(problem.help("give the directory of the crate plg-plugin-api"));
+        }
+        // A JSON text is a TOML text too.
+        let path = json!(found.to_string_lossy());
+        Ok((
+            format!("{{ path = {path} }}"),
+            format!("{{ path = {path}, features = [\"testing\"] }}"),
+        ))
+    }
+}
+
+/// The published version that fits this program: everything before 1.0 may break with the second number.
+fn requirement() -> String {
+    format!(
+        "{}.{}",
+        env!("CARGO_PKG_VERSION_MAJOR"),
+        env!("CARGO_PKG_VERSION_MINOR")
+    )
+}
+
+fn plugin_name(path: &Path) -> Result<PluginName, Problem> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let refused = |detail: String| Problem::new("usage.name", detail);
+    if RESERVED.contains(&&*name) {
+        return Err(refused(format!(
+            "`{name}` cannot name a crate, so it cannot name a plugin"
+        )));
+    }
+    PluginName::new(&name).map_err(|error| refused(error.to_string()))
+}
+
+fn check_empty(directory: &Path) -> Result<(), Problem> {
+    let shown = directory.display();
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(Problem::new(
+            "usage.not_empty",
+            format!("`{shown}` is there already, and no directory"),
+        )),
+        Err(error) => Err(failed("read", directory, &error)),
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(Problem::new(
+                "usage.not_empty",
+                format!("`{shown}` is not empty"),
+            )),
+        },
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Problem> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).map_err(|error| failed("make", parent, &error))?;
+    fs::write(path, text).map_err(|error| failed("write", path, &error))
+}
+
+/// Whether cargo would take a crate in `directory` for a member of a workspace above it.
+fn is_below_workspace(directory: &Path) -> bool {
+    let directory = directory.canonicalize().unwrap_or_default();
+    directory.ancestors().skip(1).any(|above| {
+        let manifest = fs::read_to_string(above.join("Cargo.toml")).unwrap_or_default();
+        let mut lines = manifest.lines().map(str::trim);
+        lines.any(|line| line.starts_with("[workspace]") || line.starts_with("[workspace."))
+    })
+}
+
+/// Makes the crate a workspace of its own, so that the one above does not have to know it.
+fn stand_alone(manifest: &Path) -> Result<(), Problem> {
+    let append = || {
+        let mut file = fs::File::options().append(true).open(manifest)?;
+        file.write_all(b"\n# The workspace above does not know this crate.\n[workspace]\n")
+    };
+    append().map_err(|error| failed("write", manifest, &error))
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> Problem {
+    let code = match error.kind() {
+        io::ErrorKind::PermissionDenied => "io.denied",
+        _ => "io.failed",
+    };
+    Problem::new(code, format!("failed to {what} `{}`", path.display())).because(error)
+}
+
+/// The path so that `plg call` takes it for one.
+fn callable(directory: &Path) -> String {
+    let shown = directory.display().to_string();
+    if shown.contains('/') {
+        shown
+    } else {
+        format!("./{shown}")
+    }
+}

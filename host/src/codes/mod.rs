@@ -10,8 +10,8 @@
 //! ```
 
 mod abi;
-mod build;
 mod call;
+mod command;
 mod directory;
 mod host;
 mod manifest;
@@ -143,7 +143,7 @@ pub fn similar(code: &str) -> Vec<&'static Code> {
 static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
     let families = [
         abi::ROWS,
-        build::ROWS,
+        command::ROWS,
         call::ROWS,
         directory::ROWS,
         host::ROWS,

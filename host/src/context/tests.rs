@@ -7,6 +7,7 @@ use plg_plugin_api::export::{self, Entry};
 use plg_plugin_api::{Context as PluginContext, Error, Key, Value};
 
 use super::frame::{Call, Callee, Frame};
+use super::table::TABLE;
 use super::{Context, Failure};
 use crate::limits::Limits;
 use crate::plugin::thread::{HERE, Number};
@@ -139,10 +140,11 @@ fn a_context_is_dead_after_its_call_and_while_another_runs() {
     fn stale_read() -> i32 {
         let raw = KEPT.get().unwrap();
         let mut out = ValueRef::NULL;
+        let key = Str::new("secret");
         #[expect(unsafe_code, reason = "a plugin in C could do this")]
-        // SAFETY: the table is static, and the stale token is what is tried.
+        // SAFETY: the key and `out` are good for the call; the stale token is what is tried.
         unsafe {
-            ((*raw.host).get)(raw.token, Str::new("secret"), &raw mut out)
+            (TABLE.get)(raw.token, key, &raw mut out)
         }
     }
     let linked = Linked {

@@ -260,6 +260,7 @@ impl Context {
     }
 
     /// Whether the caller gave up, by its deadline or by cancelling.
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.bounds.is_over()
     }

@@ -145,10 +145,10 @@ impl Image {
     /// it with.
     pub(crate) fn digest(&self) -> io::Result<Digest> {
         if let Some(digest) = self.digest.get() {
-            return Ok(digest.clone());
+            return Ok(*digest);
         }
         let digest = Digest::of(&fs::read(self.path())?);
-        Ok(self.digest.get_or_init(|| digest).clone())
+        Ok(*self.digest.get_or_init(|| digest))
     }
 
     /// Another handle to the bytes, for a child's standard input.
@@ -159,14 +159,14 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        if let Place::File { path, scratch } = &self.place {
-            if let Err(error) = fs::remove_file(path) {
-                tracing::warn!(
-                    "failed to remove the image `{}` from `{}`: {error}",
-                    path.display(),
-                    scratch.directory.display(),
-                );
-            }
+        if let Place::File { path, scratch } = &self.place
+            && let Err(error) = fs::remove_file(path)
+        {
+            tracing::warn!(
+                "failed to remove the image `{}` from `{}`: {error}",
+                path.display(),
+                scratch.directory.display(),
+            );
         }
     }
 }

@@ -34,11 +34,9 @@ pub(crate) struct Prober {
 /// Maps the image on standard input and ends the process, if this process was started to do that.
 /// Call it first thing in `main` of an app that lets its host probe with the app's own program.
 ///
-/// ```no_run
-/// fn main() {
-///     plg_host::probe::run_if_asked();
-///     // The app starts here.
-/// }
+/// ```
+/// plg_host::probe::run_if_asked();
+/// println!("the app starts here");
 /// ```
 pub fn run_if_asked() {
     if std::env::args_os().nth(1).as_deref() != Some(OsStr::new(ARGUMENT)) {

@@ -63,7 +63,7 @@ pub trait Pointer<T> {
 pub struct Gate<T, L, A: Atomics = Machine> {
     current: A::Pointer<T>,
     /// Lanes in blocks, each twice as long as the one before; a block is made when it is first used.
-    blocks: [OnceLock<Box<[Lane<L, A>]>>; BLOCKS],
+    blocks: [OnceLock<Block<L, A>>; BLOCKS],
     first_block: usize,
     owns: PhantomData<Arc<T>>,
 }
@@ -102,6 +102,8 @@ pub struct Replaced<T> {
     value: ManuallyDrop<Arc<T>>,
     inside: Vec<(usize, u64)>,
 }
+
+type Block<L, A> = Box<[Lane<L, A>]>;
 
 const BLOCKS: usize = 10;
 

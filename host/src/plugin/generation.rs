@@ -46,11 +46,14 @@ impl Generation {
         here: &Here,
         call: &Call<'_>,
         patience: Duration,
-    ) -> Result<(), (Self, Reason)> {
+    ) -> Result<(), (Box<Self>, Reason)> {
         let Self { transport, .. } = self;
         match transport.retire(here, call, patience) {
             Ok(()) => Ok(()),
-            Err((transport, reason)) => Err((Self { transport, ..self }, reason)),
+            Err((transport, reason)) => {
+                let transport = *transport;
+                Err((Box::new(Self { transport, ..self }), reason))
+            }
         }
     }
 

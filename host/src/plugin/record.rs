@@ -132,17 +132,26 @@ impl Plugin {
         label: &str,
         context: &mut Context,
     ) -> Result<(), crate::Error> {
-        HERE.with(|here| {
-            let pass = match self.gate.enter(Number::of(here)) {
-                Ok(pass) => pass,
-                Err(refused) => return Err(self.refused(label, refused)),
-            };
-            self.call_inside(here, &pass, pass.local(), entry, label, context)
-        })
+        // What runs inside is large; a closure of one call lets the access to `HERE` be inlined.
+        HERE.with(|here| self.call_here(here, entry, label, context))
+    }
+
+    fn call_here(
+        &self,
+        here: &Here,
+        entry: &Entry,
+        label: &str,
+        context: &mut Context,
+    ) -> Result<(), crate::Error> {
+        let pass = match self.gate.enter(Number::of(here)) {
+            Ok(pass) => pass,
+            Err(refused) => return Err(self.refused(label, refused)),
+        };
+        self.call_inside(here, &pass, pass.local(), entry, label, context)
     }
 
     /// Calls a generation that is kept from going away.
-    #[inline]
+    #[inline(always)]
     fn call_inside(
         &self,
         here: &Here,
@@ -411,7 +420,7 @@ impl Turn<'_> {
             Number::of(here);
             generation.retire(here, &call, patience)
         })
-        .map_err(|(generation, reason)| (Remains::Alone(Box::new(generation)), reason))
+        .map_err(|(generation, reason)| (Remains::Alone(generation), reason))
     }
 
     /// Waits for calls inside, unless one of them is the calling thread's own: that one cannot end

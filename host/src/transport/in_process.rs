@@ -33,7 +33,7 @@ enum Stage {
     /// `fini` was called: its code must not run again.
     Finished(Library),
     /// Closed, but something keeps it mapped.
-    Closed(Retained),
+    Closed(Box<Retained>),
 }
 
 impl InProcess {
@@ -91,9 +91,9 @@ impl InProcess {
         here: &Here,
         call: &Call<'_>,
         patience: Duration,
-    ) -> Result<(), (Self, Reason)> {
+    ) -> Result<(), (Box<Self>, Reason)> {
         let unloadable = self.unloadable;
-        let retained = |stage, reason| Err((Self { stage, unloadable }, reason));
+        let retained = |stage, reason| Err((Box::new(Self { stage, unloadable }), reason));
         let stage = match self.stage {
             Stage::Running(library) => {
                 stop(&library, here, call);

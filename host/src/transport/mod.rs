@@ -63,11 +63,11 @@ impl Transport {
         here: &Here,
         call: &Call<'_>,
         patience: Duration,
-    ) -> Result<(), (Self, Reason)> {
+    ) -> Result<(), (Box<Self>, Reason)> {
         match self {
             Self::InProcess(code) => code
                 .retire(here, call, patience)
-                .map_err(|(code, reason)| (Self::InProcess(code), reason)),
+                .map_err(|(code, reason)| (Box::new(Self::InProcess(*code)), reason)),
         }
     }
 

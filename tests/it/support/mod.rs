@@ -1,6 +1,8 @@
 //! What the test modules share.
 
 pub(crate) mod cc;
+pub(crate) mod plugins;
+pub(crate) mod process;
 
-pub(crate) use plg_tests::fixtures::{Variant, library, plg, stamped, stamped_bytes};
+pub(crate) use plg_tests::fixtures::{Variant, library, plg, program, stamped, stamped_bytes};
 pub(crate) use plg_tests::{wait_until, workspace};

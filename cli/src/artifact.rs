@@ -1,23 +1,14 @@
-//! From a plugin's sources to its library, with the tool the sources are for.
-//!
-//! | module | what it does |
-//! |---|---|
-//! | [`cargo`] | builds a crate and finds what cargo made of it |
-//! | [`make`] | lets a Makefile build a plugin in C |
-//! | [`fresh`] | says whether a library is older than its sources |
-
-pub(crate) mod cargo;
-pub(crate) mod fresh;
-pub(crate) mod make;
+//! A plugin's library: where it is, and what can go wrong with building it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::ExitStatus;
 
 use plg_host::{DiscoverError, MANIFEST};
 use plg_packaging::Manifest;
 use plg_packaging::manifest::Source;
 
+use crate::makefile;
 use crate::problem::Problem;
 
 /// Which of cargo's two usual profiles.
@@ -41,12 +32,6 @@ impl Profile {
             Self::Release => "release",
         }
     }
-}
-
-/// Whether make would find something to do in `directory`.
-pub(crate) fn has_makefile(directory: &Path) -> bool {
-    let names = ["Makefile", "makefile", "GNUmakefile"];
-    names.iter().any(|name| directory.join(name).is_file())
 }
 
 /// The manifest in `directory`.
@@ -76,39 +61,29 @@ pub(crate) fn declared(directory: &Path) -> Result<PathBuf, Problem> {
         }
     };
     let found = names.iter().map(|name| directory.join(name));
-    found
-        .into_iter()
-        .find(|path| path.exists())
-        .ok_or_else(|| {
-            let looked_for = names.iter().map(|name| format!("`{name}`")).collect();
-            let path = directory.to_owned();
-            let problem = Problem::from(&DiscoverError::NoLibrary { path, looked_for });
-            match has_makefile(directory) {
-                true => problem.help(format!("run `plg build {}`", directory.display())),
-                false => problem,
-            }
-        })
-}
-
-/// A build tool whose messages go to the standard error, so that results stay alone on the standard output.
-fn tool(program: &str) -> Command {
-    let mut command = Command::new(program);
-    command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
-    command
+    found.into_iter().find(|path| path.exists()).ok_or_else(|| {
+        let looked_for = names.iter().map(|name| format!("`{name}`")).collect();
+        let path = directory.to_owned();
+        let problem = Problem::from(&DiscoverError::NoLibrary { path, looked_for });
+        match makefile::is_in(directory) {
+            true => problem.help(format!("run `plg build {}`", directory.display())),
+            false => problem,
+        }
+    })
 }
 
 /// The tool could not be started.
-fn no_tool(program: &str, error: &std::io::Error) -> Problem {
+pub(crate) fn no_tool(program: &str, error: &std::io::Error) -> Problem {
     Problem::new("build.no_tool", format!("failed to run `{program}`")).because(error)
 }
 
 /// The tool said that it failed; why stands above, in its own words.
-fn failed(what: &str, directory: &Path, status: std::process::ExitStatus) -> Problem {
+pub(crate) fn failed(what: &str, directory: &Path, status: ExitStatus) -> Problem {
     let detail = format!("`{what}` failed in `{}`: {status}", directory.display());
     Problem::new("build.failed", detail)
 }
 
 /// It built, and nothing came of it that a host could load.
-fn no_artifact(detail: String) -> Problem {
+pub(crate) fn no_artifact(detail: String) -> Problem {
     Problem::new("build.no_artifact", detail)
 }

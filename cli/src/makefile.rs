@@ -3,8 +3,15 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use super::{failed, no_tool, tool};
+use crate::artifact::{failed, no_tool};
+use crate::crates::tool;
 use crate::problem::Problem;
+
+/// Whether make would find something to do in `directory`.
+pub(crate) fn is_in(directory: &Path) -> bool {
+    let names = ["Makefile", "makefile", "GNUmakefile"];
+    names.iter().any(|name| directory.join(name).is_file())
+}
 
 /// Builds what make says is out of date.
 pub(crate) fn fresh(directory: &Path) -> Result<(), Problem> {

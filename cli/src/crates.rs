@@ -1,18 +1,19 @@
-//! Plugins that are crates.
+//! Plugins that are crates, and how tools are started that build plugins.
 
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use cargo_metadata::{CrateType, Message, MetadataCommand, Package};
 
-use super::{Profile, failed, fresh, no_artifact, no_tool, tool};
+use crate::artifact::{Profile, failed, no_artifact, no_tool};
+use crate::freshness;
 use crate::problem::Problem;
 
 /// The library of the crate in `directory`, built first when it is missing or older than its sources.
 pub(crate) fn fresh(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
     let library = locate(directory, profile)?;
-    if library.exists() && !fresh::is_stale(&library, directory) {
+    if library.exists() && !freshness::is_stale(&library, directory) {
         return Ok(library);
     }
     build(directory, profile)
@@ -42,7 +43,8 @@ pub(crate) fn locate(directory: &Path, profile: Profile) -> Result<PathBuf, Prob
         );
         return Err(no_artifact(detail).help("give the directory of one of its plugins"));
     };
-    let is_library = |target: &&cargo_metadata::Target| target.crate_types.contains(&CrateType::CDyLib);
+    let is_library =
+        |target: &&cargo_metadata::Target| target.crate_types.contains(&CrateType::CDyLib);
     let Some(target) = package.targets.iter().find(is_library) else {
         let detail = format!("crate `{}` has no library of type `cdylib`", package.name);
         return Err(no_artifact(detail));
@@ -80,7 +82,10 @@ pub(crate) fn build(directory: &Path, profile: Profile) -> Result<PathBuf, Probl
         return Err(failed("cargo build --lib", directory, status));
     }
     library.ok_or_else(|| {
-        let detail = format!("cargo built no library of type `cdylib` in `{}`", directory.display());
+        let detail = format!(
+            "cargo built no library of type `cdylib` in `{}`",
+            directory.display()
+        );
         no_artifact(detail)
     })
 }
@@ -103,12 +108,20 @@ fn library_in(message: Message, manifest: &Path) -> Option<PathBuf> {
 /// The path as cargo spells it in its answers.
 fn manifest(directory: &Path) -> Result<PathBuf, Problem> {
     let path = directory.join("Cargo.toml");
-    path.canonicalize().map_err(|source| {
-        Problem::from(&plg_host::DiscoverError::Read { path, source })
-    })
+    path.canonicalize()
+        .map_err(|source| Problem::from(&plg_host::DiscoverError::Read { path, source }))
 }
 
 /// The cargo that runs this program, if one does; else the one of the system.
 fn program() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
+/// A build tool whose messages go to the standard error, so that results stay alone on the standard output.
+pub(crate) fn tool(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(io::stderr()));
+    command
 }
