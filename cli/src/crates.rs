@@ -1,4 +1,4 @@
-//! Plugins that are crates, and how tools are started that build plugins.
+//! Plugins that are crates, and how this program starts others.
 
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
@@ -117,7 +117,7 @@ fn program() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
-/// A build tool whose messages go to the standard error, so that results stay alone on the standard output.
+/// A program whose messages go to the standard error, so that results stay alone on the standard output.
 pub(crate) fn tool(program: &str) -> Command {
     let mut command = Command::new(program);
     command

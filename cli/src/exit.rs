@@ -1,6 +1,9 @@
 //! With which status the process ends: the only place where codes become numbers.
 
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{self, ExitCode};
+
+use crate::crates;
 
 /// The classes of outcomes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,9 +57,38 @@ impl Exit {
         }
     }
 
+    /// Ends the process at once, while code of a plugin still runs in it. A usual exit runs destructors,
+    /// which wait for locks that the plugin may hold for ever, those of the dynamic linker among them. A
+    /// fresh image of this program, which does nothing but end, takes all threads away.
+    pub(crate) fn now(self) -> ! {
+        let status = self.status();
+        // It comes back only when it failed, and then there is no better end than the usual one.
+        let _ = crates::tool("/proc/self/exe")
+            .arg(ARGUMENT)
+            .arg(status.to_string())
+            .exec();
+        process::exit(status.into())
+    }
+
     /// The status.
     pub(crate) fn status(self) -> u8 {
         self as u8
+    }
+}
+
+/// The argument that makes this program end with the status that follows.
+const ARGUMENT: &str = "__plg-exit";
+
+/// Ends the process if it was started for that, see [`Exit::now`].
+pub(crate) fn run_if_asked() {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments
+        .next()
+        .is_some_and(|argument| argument == ARGUMENT)
+    {
+        let status = arguments.next();
+        let status = status.and_then(|status| status.to_str()?.parse().ok());
+        process::exit(status.unwrap_or(1));
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use plg_host::{Context, Error, Host};
 
+use crate::exit::Exit;
 use crate::problem::Problem;
 use crate::progress;
 
@@ -72,7 +73,7 @@ impl Invocation {
         };
         progress::clear();
         let until = match timeout {
-            Some(limit) => started.checked_add(limit),
+            Some(limit) => started.checked_add(limit.saturating_add(limit.mul_f64(2.0 * GRACE))),
             None => None,
         };
         let until = until.unwrap_or_else(|| Instant::now() + UNLOAD);
@@ -144,10 +145,13 @@ impl Invocation {
 
 impl Unloading {
     /// Waits until the plugin is unloaded, so that its destructors do not race the end of the process.
-    pub(crate) fn wait(self) {
+    /// What runs longer than it may is cut off, and the process with it.
+    pub(crate) fn end(self, exit: Exit) -> Exit {
         let left = self.until.saturating_duration_since(Instant::now());
-        // What is not done by then is left to the end of the process.
-        let _ = self.done.recv_timeout(left);
+        match self.done.recv_timeout(left) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => exit,
+            Err(RecvTimeoutError::Timeout) => exit.now(),
+        }
     }
 }
 
@@ -157,11 +161,13 @@ fn no_thread(error: &std::io::Error) -> Problem {
 
 fn late(label: &str, path: &Path, limit: Duration) -> Problem {
     let detail = format!(
-        "`{label}` of `{}` was not done within {}, and the plugin did not give up either",
+        "`{label}` of `{}` was not done within {}, and goes on until this process ends",
         path.display(),
         humantime::format_duration(limit)
     );
-    Problem::new("call.timeout", detail).with("label", label)
+    Problem::new("call.timeout", detail)
+        .with("label", label)
+        .with("path", path.display().to_string())
 }
 
 fn panicked(label: &str) -> Problem {

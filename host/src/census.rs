@@ -31,7 +31,7 @@ pub struct Census {
 
 impl Census {
     /// Counts what the process holds.
-    pub(crate) fn take(generations: usize, retained: usize) -> Self {
+    pub(crate) fn take(generations: usize, retained: usize, images: Option<&Path>) -> Self {
         let process = Path::new("/proc/self");
         let maps = fs::read_to_string(process.join("maps")).ok();
         Self {
@@ -42,8 +42,12 @@ impl Census {
             mappings: maps.as_ref().map(|maps| maps.lines().count()),
             sockets: sockets(&process.join("fd")),
             image_mappings: maps.map(|maps| {
-                let images = maps.lines().filter(|line| line.contains("/memfd:plg "));
-                images.count()
+                let images = images.map(|images| format!(" {}/", images.display()));
+                let is_image = |line: &&str| {
+                    let in_file = images.as_ref().is_some_and(|images| line.contains(images));
+                    in_file || line.contains("/memfd:plg ")
+                };
+                maps.lines().filter(is_image).count()
             }),
             calling_threads: thread::numbered(),
             generations,

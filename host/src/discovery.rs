@@ -204,13 +204,14 @@ pub(crate) fn candidate(path: &Path, rules: &Rules) -> Result<Candidate, Discove
     if metadata.is_dir() {
         check_base(path, rules)?;
         return match manifest_in(path, rules)? {
-            Some(parsed) => in_directory(path, parsed),
+            Some(parsed) => in_directory(path, parsed, rules),
             None => Err(DiscoverError::Read {
                 path: path.join(MANIFEST),
                 source: io::ErrorKind::NotFound.into(),
             }),
         };
     }
+    check_way(path, rules)?;
     bare(path, &metadata, rules)
 }
 
@@ -262,7 +263,7 @@ fn look_at(path: &Path, rules: &Rules) -> Option<Result<Candidate, DiscoverError
             let path = path.to_owned();
             return Some(Err(DiscoverError::Identity { path, problem }));
         }
-        return Some(in_directory(path, parsed));
+        return Some(in_directory(path, parsed, rules));
     }
     let is_library = path.extension().is_some_and(|extension| extension == "so");
     if !metadata.is_file() {
@@ -318,7 +319,11 @@ fn manifest_in(directory: &Path, rules: &Rules) -> Result<Option<Parsed>, Discov
 
 /// A directory's plugin. Where the manifest does not name the library, the names that cargo and make
 /// would give it are tried.
-fn in_directory(directory: &Path, parsed: Parsed) -> Result<Candidate, DiscoverError> {
+fn in_directory(
+    directory: &Path,
+    parsed: Parsed,
+    rules: &Rules,
+) -> Result<Candidate, DiscoverError> {
     let name = parsed.manifest.name.as_str();
     let library = match &parsed.manifest.source {
         Some(Source::LocalSo { path }) => directory.join(path.as_str()),
@@ -337,6 +342,15 @@ fn in_directory(directory: &Path, parsed: Parsed) -> Result<Candidate, DiscoverE
             })?
         }
     };
+    match fs::symlink_metadata(&library) {
+        // The directory itself was looked at.
+        Ok(metadata) if metadata.is_file() && library.parent() == Some(directory) => {
+            check_owner(&library, &metadata, rules)?;
+        }
+        Ok(_) => check_way(&library, rules)?,
+        // That it cannot be read is said when it is loaded.
+        Err(_) => {}
+    }
     Ok(Candidate {
         manifest: parsed.manifest,
         library,
@@ -360,6 +374,17 @@ fn bare(path: &Path, metadata: &Metadata, rules: &Rules) -> Result<Candidate, Di
         directory: None,
         warnings: parsed.warnings,
     })
+}
+
+/// Neither a file nor a directory on the way to it may be open to others, whatever links lead there.
+fn check_way(path: &Path, rules: &Rules) -> Result<(), DiscoverError> {
+    let read = |source| DiscoverError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let real = path.canonicalize().map_err(read)?;
+    check_owner(&real, &fs::metadata(&real).map_err(read)?, rules)?;
+    check_base(real.parent().unwrap_or(&real), rules)
 }
 
 /// Whoever can write to a directory on the way can put a plugin there, so all of them are looked at.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 
 use plg_packaging::{Digest, PluginName};
@@ -19,7 +19,7 @@ use crate::discovery::{self, Candidate, Discovery};
 use crate::error::Error;
 use crate::loader::preflight::{self, Report};
 use crate::loader::{LoadError, Loader};
-use crate::plugin::generation::Generation;
+use crate::plugin::generation::{Generation, Room};
 use crate::plugin::record::{Others, Plugin, Turn};
 use crate::plugin::thread::{HERE, Number};
 use crate::plugin::{Handle, PluginSnapshot, Unloaded};
@@ -121,6 +121,8 @@ pub(crate) struct Setup {
 struct Inner {
     setup: Setup,
     catalog: Catalog,
+    /// How many images are mapped or about to be.
+    mapped: Arc<AtomicUsize>,
     closed: AtomicBool,
     own: Weak<Self>,
 }
@@ -136,6 +138,7 @@ impl Host {
             inner: Arc::new_cyclic(|own| Inner {
                 setup,
                 catalog: Catalog::default(),
+                mapped: Arc::default(),
                 closed: AtomicBool::new(false),
                 own: own.clone(),
             }),
@@ -323,7 +326,9 @@ impl Host {
         let current = |plugin: &&Arc<Plugin>| plugin.current().is_some();
         let generations = plugins.iter().filter(current).count();
         let mapped: usize = plugins.iter().map(|plugin| plugin.mapped()).sum();
-        Census::take(generations, mapped - generations)
+        let scratch = self.inner.setup.loader.scratch.as_ref();
+        let images = scratch.map(|scratch| scratch.directory());
+        Census::take(generations, mapped - generations, images)
     }
 
     /// Digests that are not loaded because they crashed, with the reason.
@@ -440,8 +445,8 @@ impl Inner {
         let turn = take_turn(&plugin)?;
         let _ = turn.sweep();
         if let Some(current) = plugin.current() {
-            let same = std::fs::read(&candidate.library)
-                .is_ok_and(|bytes| current.digest() == Some(Digest::of(&bytes)));
+            let bytes = self.setup.loader.read(&candidate.library, expected)?;
+            let same = current.digest() == Some(Digest::of(bytes.as_slice()));
             drop(turn);
             return if same {
                 Ok(Handle::new(plugin))
@@ -517,11 +522,8 @@ impl Inner {
             .into());
         }
         let limit = loader.limits.plugins;
-        let plugins = self.catalog.read().all();
-        let mapped: usize = plugins.iter().map(|plugin| plugin.mapped()).sum();
-        if mapped >= limit {
-            return Err(LoadError::TooMany { mapped, limit }.into());
-        }
+        let room = Room::take(&self.mapped, limit);
+        let room = room.map_err(|mapped| LoadError::TooMany { mapped, limit })?;
         let mapped = loader.map(candidate, expected)?;
         let mut context = Context::new();
         let call = Call {
@@ -539,6 +541,7 @@ impl Inner {
             mapped.manifest,
             &candidate.library,
             Transport::InProcess(mapped.code),
+            room,
         );
         if answer == Some(status::OK) {
             return Ok(generation);

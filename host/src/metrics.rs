@@ -107,7 +107,9 @@ impl Latency {
         let class = (nanos.max(1).ilog2() as usize).min(CLASSES - 1);
         self.classes[class].fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(nanos, Ordering::Relaxed);
-        self.longest.fetch_max(nanos, Ordering::Relaxed);
+        if nanos > self.longest.load(Ordering::Relaxed) {
+            self.longest.fetch_max(nanos, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn snapshot(&self) -> LatencySnapshot {

@@ -92,9 +92,10 @@ impl<'call> Context<'call> {
     /// `ctx.missing` when there is no such key, `ctx.type` when its value is of another kind.
     #[inline]
     pub fn get<'a, T: FromValue<'a>>(&'a self, key: impl AsKey) -> Result<T, Error> {
-        match self.look_up(&key) {
-            Ok(value) => self.convert(&key, value),
-            Err(status) => Err(refusal(status, "read", key.name())),
+        let mut out = MaybeUninit::uninit();
+        match self.look_up(&key, &mut out) {
+            status::OK => self.convert(&key, &out),
+            status => Err(refusal(status, "read", key.name())),
         }
     }
 
@@ -105,10 +106,11 @@ impl<'call> Context<'call> {
     /// `ctx.type` when the value is of another kind.
     #[inline]
     pub fn find<'a, T: FromValue<'a>>(&'a self, key: impl AsKey) -> Result<Option<T>, Error> {
-        match self.look_up(&key) {
-            Ok(value) => self.convert(&key, value).map(Some),
-            Err(status::MISSING) => Ok(None),
-            Err(status) => Err(refusal(status, "read", key.name())),
+        let mut out = MaybeUninit::uninit();
+        match self.look_up(&key, &mut out) {
+            status::OK => self.convert(&key, &out).map(Some),
+            status::MISSING => Ok(None),
+            status => Err(refusal(status, "read", key.name())),
         }
     }
 
@@ -279,11 +281,11 @@ impl<'call> Context<'call> {
         Some(unsafe { (table(self.raw).next)(self.raw.token) })
     }
 
+    /// The host's answer; with `OK`, `out` is written.
     #[inline]
-    fn look_up(&self, key: &impl AsKey) -> Result<ValueRef, i32> {
+    fn look_up(&self, key: &impl AsKey, out: &mut MaybeUninit<ValueRef>) -> i32 {
         let raw = self.raw;
-        let mut out = MaybeUninit::<ValueRef>::uninit();
-        let status = match key.resolve(raw, intern) {
+        match key.resolve(raw, intern) {
             Resolved::Name(name) => {
                 // SAFETY: the table is complete up to its frozen size, the key is borrowed for the
                 // call and `out` is ours to write.
@@ -293,22 +295,40 @@ impl<'call> Context<'call> {
                 // SAFETY: as above.
                 unsafe { (table(raw).get_interned)(raw.token, id, out.as_mut_ptr()) }
             }
-        };
-        if status != status::OK {
-            return Err(status);
         }
-        // SAFETY: the host wrote `out` because it answered `OK`.
-        Ok(unsafe { out.assume_init() })
     }
 
+    /// Converts what the host wrote to `out` when it answered `OK`.
     #[inline]
-    fn convert<'a, T: FromValue<'a>>(&self, key: &impl AsKey, value: ValueRef) -> Result<T, Error> {
-        // SAFETY: the value lives until this context changes it, which needs `&mut self`; lists and
-        // maps are copied here, before the next call.
-        let view = unsafe { View::read(value) };
-        let found = view.kind();
-        T::from_view(view).ok_or_else(|| mismatch(key.name(), T::EXPECTED, found))
+    fn convert<'a, T: FromValue<'a>>(
+        &self,
+        key: &impl AsKey,
+        out: &MaybeUninit<ValueRef>,
+    ) -> Result<T, Error> {
+        // SAFETY: the host wrote it because it answered `OK`.
+        let value = unsafe { out.assume_init_ref() };
+        // The host wrote the parts one by one just now. Reading all of them as one would have to wait
+        // until they have reached the cache.
+        match T::from_scalar(value.tag, value.bits) {
+            Some(scalar) => Ok(scalar),
+            // SAFETY: the value lives until this context changes it, which needs `&mut self`; lists
+            // and maps are copied there, before the next call.
+            None => unsafe { convert_any(key.name(), value) },
+        }
     }
+}
+
+/// Converts a value of any kind.
+///
+/// # Safety
+///
+/// As for [`View::read`].
+#[inline(never)]
+unsafe fn convert_any<'a, T: FromValue<'a>>(name: &str, value: &ValueRef) -> Result<T, Error> {
+    // SAFETY: the caller's promise.
+    let view = unsafe { View::read(*value) };
+    let found = view.kind();
+    T::from_view(view).ok_or_else(|| mismatch(name, T::EXPECTED, found))
 }
 
 impl fmt::Debug for Context<'_> {

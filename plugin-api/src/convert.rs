@@ -25,6 +25,13 @@ pub trait FromValue<'a>: Sized {
 
     /// The value, or `None` when it is of another kind or out of range.
     fn from_view(view: View<'a>) -> Option<Self>;
+
+    /// The value of a scalar, where that is all there is to it; `None` says nothing.
+    #[doc(hidden)]
+    #[inline]
+    fn from_scalar(_tag: u32, _bits: u64) -> Option<Self> {
+        None
+    }
 }
 
 /// A type that [`Context::set`](crate::Context::set) can store.
@@ -75,7 +82,8 @@ impl<'a> View<'a> {
 }
 
 macro_rules! from_value {
-    ($($type:ty, $expected:literal, $pattern:pat => $make:expr;)*) => {
+    ($($type:ty, $expected:literal, $pattern:pat => $make:expr
+        $(, $tag:pat, |$bits:ident| $scalar:expr)?;)*) => {
         $(impl<'a> FromValue<'a> for $type {
             const EXPECTED: &'static str = $expected;
 
@@ -86,18 +94,33 @@ macro_rules! from_value {
                     _ => None,
                 }
             }
+
+            $(#[inline]
+            fn from_scalar(tag: u32, $bits: u64) -> Option<Self> {
+                match tag {
+                    $tag => $scalar,
+                    _ => None,
+                }
+            })?
         })*
     };
 }
 
 from_value! {
-    bool, "bool", View::Owned(Value::Bool(flag)) => Some(flag);
-    i64, "i64", View::Owned(Value::I64(number)) => Some(number);
-    i32, "i64 within i32", View::Owned(Value::I64(number)) => number.try_into().ok();
-    u64, "i64 from 0", View::Owned(Value::I64(number)) => number.try_into().ok();
-    u32, "i64 within u32", View::Owned(Value::I64(number)) => number.try_into().ok();
-    usize, "i64 from 0", View::Owned(Value::I64(number)) => number.try_into().ok();
-    f64, "f64 or i64", View::Owned(value) => value.as_f64();
+    bool, "bool", View::Owned(Value::Bool(flag)) => Some(flag),
+        tag::BOOL, |bits| Some(bits != 0);
+    i64, "i64", View::Owned(Value::I64(number)) => Some(number),
+        tag::I64, |bits| Some(bits.cast_signed());
+    i32, "i64 within i32", View::Owned(Value::I64(number)) => number.try_into().ok(),
+        tag::I64, |bits| bits.cast_signed().try_into().ok();
+    u64, "i64 from 0", View::Owned(Value::I64(number)) => number.try_into().ok(),
+        tag::I64, |bits| bits.cast_signed().try_into().ok();
+    u32, "i64 within u32", View::Owned(Value::I64(number)) => number.try_into().ok(),
+        tag::I64, |bits| bits.cast_signed().try_into().ok();
+    usize, "i64 from 0", View::Owned(Value::I64(number)) => number.try_into().ok(),
+        tag::I64, |bits| bits.cast_signed().try_into().ok();
+    f64, "f64 or i64", View::Owned(value) => value.as_f64(),
+        tag::F64, |bits| Some(f64::from_bits(bits));
     &'a str, "str", View::Str(text) => Some(text);
     String, "str", View::Str(text) => Some(text.to_owned());
     &'a [u8], "bytes", View::Bytes(bytes) => Some(bytes);
@@ -127,6 +150,11 @@ impl<'a, T: FromValue<'a>> FromValue<'a> for Option<T> {
             View::Owned(Value::Null) => Some(None),
             view => T::from_view(view).map(Some),
         }
+    }
+
+    #[inline]
+    fn from_scalar(tag: u32, bits: u64) -> Option<Self> {
+        T::from_scalar(tag, bits).map(Some)
     }
 }
 

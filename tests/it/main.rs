@@ -3,6 +3,9 @@
 
 mod abi;
 mod c_header;
+mod call;
+mod context;
+mod cli;
 mod preflight;
 mod gate;
 mod evolution;
@@ -10,7 +13,10 @@ mod layout;
 mod load;
 mod probe;
 mod refuse;
+mod discovery;
 mod smoke;
 mod storm;
 mod support;
+mod threads;
 mod tidy;
+mod upgrade;

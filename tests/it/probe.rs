@@ -23,7 +23,7 @@ isolated! {
             assert_eq!(host.unload("loaded").unwrap(), Unloaded::Unmapped);
         });
         let cases = [
-            ("*(volatile char *)0 = 1", "was killed by signal 11"),
+            ("*(volatile char *)(uintptr_t)getpid = 1", "was killed by signal 11"),
             ("abort()", "was killed by signal 6"),
             ("for (;;) usleep(1000)", "did not end within 500ms"),
             ("for (volatile int i = 0;; i++)", "did not end within 500ms"),
@@ -33,7 +33,9 @@ isolated! {
         ];
         for (constructor, ending) in cases {
             let library = loaded(&[&format!("CONSTRUCTOR={constructor}")]);
-            let text = refused(host.load(&library), "native.probe_crashed");
+            let outcome = host.load(&library);
+            assert!(outcome.is_err(), "{constructor}");
+            let text = refused(outcome, "native.probe_crashed");
             assert!(text.contains(ending), "{constructor}: {text}");
             // The bytes are remembered, whatever the file is called and whatever stands around it.
             let text = refused(host.load(&library), "native.quarantined");

@@ -29,8 +29,8 @@ use crate::{progress, values};
 Examples:
   plg call plugins/hello greet name=Ada
   plg call hello greet name=Ada --json
-  plg call text count text='two words' limit:=10
-  plg call text count --values @values.json --timeout 5s")]
+  plg call text text.count text='two words' --timeout 5s
+  plg call text text.split separator=, --values @values.json")]
 pub(crate) struct Call {
     /// A path, or the name of a plugin in the plugin directory
     #[arg(value_name = "PATH_OR_NAME")]
@@ -84,11 +84,9 @@ impl Call {
         let answer = match outcome {
             Ok(answer) => answer,
             Err(problem) => {
-                let exit = problem.exit();
                 // The status tells of the problem even when nobody reads the text.
                 let _ = output.problem(&problem);
-                unloading.wait();
-                return Ok(exit);
+                return Ok(unloading.end(problem.exit()));
             }
         };
         let printed = if output.is_json() {
@@ -96,9 +94,13 @@ impl Call {
         } else {
             print_text(&answer, &given, &mut output.text())
         };
-        unloading.wait();
+        let exit = match printed {
+            Ok(()) => Exit::Ok,
+            Err(_) => Exit::Other,
+        };
+        let exit = unloading.end(exit);
         printed?;
-        Ok(Exit::Ok)
+        Ok(exit)
     }
 
     fn print_json(&self, answer: &Answer, output: &mut Output) -> std::io::Result<()> {

@@ -123,6 +123,9 @@ pub fn similar(code: &str) -> Vec<&'static Code> {
         .filter(|(distance, _)| *distance <= 3)
         .collect();
     near.sort_by_key(|(distance, _)| *distance);
+    // A far one beside a near one only confuses.
+    let nearest = near.first().map_or(0, |(distance, _)| *distance);
+    near.retain(|(distance, _)| *distance <= nearest + 1);
     let mut near: Vec<&Code> = near.into_iter().map(|(_, row)| row).collect();
     if near.is_empty() {
         let (family, last) = match code.split_once('.') {

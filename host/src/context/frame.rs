@@ -53,7 +53,7 @@ pub(super) struct Loans {
 impl Frame {
     /// Makes a call the innermost one of this thread while `run` runs, and gives `run` what to pass
     /// to the plugin. `None` when calls nest too deeply.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter<T>(
         here: &Here,
         context: &mut Context,
@@ -61,6 +61,8 @@ impl Frame {
         depth_limit: u32,
         run: impl FnOnce(Ctx) -> T,
     ) -> Option<T> {
+        // Read before anything is written, while the compiler still knows it from where it was made.
+        let label = Str::new(call.label);
         let depth = here.depth.get();
         if depth >= depth_limit {
             return None;
@@ -83,10 +85,27 @@ impl Frame {
         let outcome = run(Ctx {
             token,
             host: &raw const TABLE,
-            label: Str::new(call.label),
+            label,
         });
         drop(current);
+        frame.end();
         Some(outcome)
+    }
+}
+
+impl Frame {
+    /// Most calls lend nothing, and need no more than to know that.
+    #[inline(always)]
+    fn end(mut self) {
+        #[cold]
+        fn give_back(loans: Option<Box<Loans>>) {
+            drop(loans);
+        }
+
+        if let loans @ Some(_) = self.loans.get_mut().take() {
+            give_back(loans);
+        }
+        std::mem::forget(self);
     }
 }
 

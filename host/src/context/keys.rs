@@ -46,6 +46,7 @@ impl KeyId {
         NonZeroU32::new(raw).map(Self)
     }
 
+    #[inline]
     pub(crate) fn raw(self) -> u32 {
         self.0.get()
     }

@@ -89,11 +89,75 @@ fn during<T>(token: u64, expired: T, failed: T, act: impl FnOnce(Running<'_>) ->
 
 #[cold]
 fn expired_use<T>(answer: T) -> T {
-    tracing::warn!("a plugin used a context after its call or on another thread");
+    let told = panic::catch_unwind(|| {
+        tracing::warn!("a plugin used a context after its call or on another thread");
+    });
+    // A subscriber's panic stops here as well, and dropping it could panic again.
+    std::mem::forget(told);
     answer
 }
 
+/// Gives `act` the context if `token` names the innermost call of this thread: for what cannot panic, so
+/// that most of what a busy plugin does takes a few instructions. `None` says to go the whole way, through
+/// [`during`].
+#[inline(always)]
+fn shortcut<T>(token: u64, act: impl FnOnce(&mut Context) -> Option<T>) -> Option<T> {
+    let frame = HERE.with(|here| here.frame.get());
+    // SAFETY: as in `during`.
+    let frame = unsafe { frame.as_ref() }?;
+    if frame.token == token {
+        act(Running(frame).context())
+    } else {
+        None
+    }
+}
+
+/// What can be lent as it is.
+#[inline(always)]
+fn plain(value: &Value) -> Option<ValueRef> {
+    match value {
+        Value::I64(number) => Some(view::lend_i64(*number)),
+        Value::F64(number) => Some(view::lend_f64(*number)),
+        Value::Bool(flag) => Some(view::lend_bool(*flag)),
+        Value::Str(text) => view::lend_str(text),
+        _ => None,
+    }
+}
+
+/// Replaces a scalar by another of its kind: there is nothing to drop.
+#[inline(always)]
+fn replace(place: &mut Value, value: ValueRef) -> Option<()> {
+    match (value.tag, place) {
+        (tag::I64, Value::I64(place)) => *place = value.bits.cast_signed(),
+        (tag::F64, Value::F64(place)) => *place = f64::from_bits(value.bits),
+        (tag::BOOL, Value::Bool(place)) => *place = value.bits != 0,
+        _ => return None,
+    }
+    Some(())
+}
+
 unsafe extern "C" fn get(token: u64, key: Str, out: *mut ValueRef) -> i32 {
+    let lent = shortcut(token, |context| {
+        // SAFETY: the plugin lends the key for this call.
+        let key = unsafe { view::bytes(key) };
+        plain(context.expected(key)?)
+    });
+    match lent {
+        Some(lent) => {
+            // SAFETY: the plugin passed a place to write to.
+            unsafe { out.write(lent) };
+            status::OK
+        }
+        // SAFETY: the plugin's promises are passed on.
+        None => unsafe { get_any(token, key, out) },
+    }
+}
+
+/// # Safety
+///
+/// As for [`get`].
+#[cold]
+unsafe fn get_any(token: u64, key: Str, out: *mut ValueRef) -> i32 {
     during(token, status::EXPIRED, status::FAILED, |running| {
         // SAFETY: the plugin lends the key for this call.
         let key = unsafe { view::bytes(key) };
@@ -106,6 +170,25 @@ unsafe extern "C" fn get(token: u64, key: Str, out: *mut ValueRef) -> i32 {
 }
 
 unsafe extern "C" fn get_interned(token: u64, key: u32, out: *mut ValueRef) -> i32 {
+    let lent = shortcut(token, |context| {
+        plain(context.expected_number(KeyId::from_raw(key)?)?)
+    });
+    match lent {
+        Some(lent) => {
+            // SAFETY: the plugin passed a place to write to.
+            unsafe { out.write(lent) };
+            status::OK
+        }
+        // SAFETY: the plugin's promises are passed on.
+        None => unsafe { get_interned_any(token, key, out) },
+    }
+}
+
+/// # Safety
+///
+/// As for [`get_interned`].
+#[cold]
+unsafe fn get_interned_any(token: u64, key: u32, out: *mut ValueRef) -> i32 {
     during(token, status::EXPIRED, status::FAILED, |running| {
         let Some(id) = KeyId::from_raw(key) else {
             return status::BAD_KEY;
@@ -119,6 +202,23 @@ unsafe extern "C" fn get_interned(token: u64, key: u32, out: *mut ValueRef) -> i
 }
 
 unsafe extern "C" fn set(token: u64, key: Str, value: ValueRef) -> i32 {
+    let replaced = shortcut(token, |context| {
+        // SAFETY: the plugin lends the key for this call.
+        let key = unsafe { view::bytes(key) };
+        replace(context.expected(key)?, value)
+    });
+    match replaced {
+        Some(()) => status::OK,
+        // SAFETY: the plugin's promises are passed on.
+        None => unsafe { set_any(token, key, value) },
+    }
+}
+
+/// # Safety
+///
+/// As for [`set`].
+#[cold]
+unsafe fn set_any(token: u64, key: Str, value: ValueRef) -> i32 {
     during(token, status::EXPIRED, status::FAILED, |running| {
         // SAFETY: the plugin lends the key for this call.
         let key = unsafe { view::bytes(key) };
@@ -135,6 +235,21 @@ unsafe extern "C" fn set(token: u64, key: Str, value: ValueRef) -> i32 {
 }
 
 unsafe extern "C" fn set_interned(token: u64, key: u32, value: ValueRef) -> i32 {
+    let replaced = shortcut(token, |context| {
+        replace(context.expected_number(KeyId::from_raw(key)?)?, value)
+    });
+    match replaced {
+        Some(()) => status::OK,
+        // SAFETY: the plugin's promises are passed on.
+        None => unsafe { set_interned_any(token, key, value) },
+    }
+}
+
+/// # Safety
+///
+/// As for [`set_interned`].
+#[cold]
+unsafe fn set_interned_any(token: u64, key: u32, value: ValueRef) -> i32 {
     during(token, status::EXPIRED, status::FAILED, |running| {
         let Some(id) = KeyId::from_raw(key) else {
             return status::BAD_KEY;

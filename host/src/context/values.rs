@@ -26,11 +26,20 @@ use super::keys::KeyId;
 #[derive(Clone, Default)]
 pub struct Context {
     entries: SmallVec<[Entry; INLINE]>,
+    guesses: Guesses,
     /// Where each key stands, kept once there are too many to look through.
     index: Option<HashMap<CompactString, usize>>,
     pub(super) bounds: Bounds,
     /// What the plugin said through `fail` in the call that runs or ran last.
     pub(super) failure: Option<Box<Failure>>,
+}
+
+/// Where a key stood when it was last placed, by a few bits of its name and of its number. A guess is
+/// looked at first and checked, so a wrong one costs a search and nothing else.
+#[derive(Clone, Default)]
+struct Guesses {
+    names: [u8; GUESSES],
+    ids: [u8; GUESSES],
 }
 
 /// Until when a call may run.
@@ -82,6 +91,7 @@ pub(super) struct Entry {
 }
 
 const INLINE: usize = 8;
+const GUESSES: usize = 32;
 /// Above this many values a hash beats looking through them.
 const LINEAR: usize = 16;
 
@@ -125,6 +135,7 @@ impl Context {
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let position = self.position(key.as_bytes())?;
         let entry = self.entries.remove(position);
+        self.guess_again();
         if self.index.take().is_some() {
             self.reindex();
         }
@@ -196,6 +207,7 @@ impl Context {
 
     fn add(&mut self, key: &str) -> usize {
         let position = self.entries.len();
+        self.guesses.name(key.as_bytes(), position);
         let key = CompactString::from(key);
         if let Some(index) = &mut self.index {
             index.insert(key.clone(), position);
@@ -219,8 +231,27 @@ impl Context {
         }
     }
 
+    /// Values moved, as one was removed.
+    #[cold]
+    fn guess_again(&mut self) {
+        for (position, entry) in self.entries.iter().enumerate() {
+            self.guesses.name(entry.key.as_bytes(), position);
+            if let Some(id) = entry.id {
+                self.guesses.id(id, position);
+            }
+        }
+    }
+
     #[inline]
     pub(super) fn position(&self, key: &[u8]) -> Option<usize> {
+        let guess = usize::from(self.guesses.names[Guesses::of_name(key)]);
+        match self.entries.get(guess) {
+            Some(entry) if entry.key.as_bytes() == key => Some(guess),
+            _ => self.search(key),
+        }
+    }
+
+    fn search(&self, key: &[u8]) -> Option<usize> {
         match &self.index {
             None => self
                 .entries
@@ -230,31 +261,48 @@ impl Context {
         }
     }
 
+    /// The value under `key`, if it stands where it was last placed. Never panics.
+    #[inline(always)]
+    pub(super) fn expected(&mut self, key: &[u8]) -> Option<&mut Value> {
+        let guess = self.guesses.names[Guesses::of_name(key)];
+        let entry = self.entries.get_mut(usize::from(guess))?;
+        (entry.key.as_bytes() == key).then_some(&mut entry.value)
+    }
+
+    /// The value under the key of this number, likewise.
+    #[inline(always)]
+    pub(super) fn expected_number(&mut self, id: KeyId) -> Option<&mut Value> {
+        let guess = self.guesses.ids[Guesses::of_id(id)];
+        let entry = self.entries.get_mut(usize::from(guess))?;
+        (entry.id == Some(id)).then_some(&mut entry.value)
+    }
+
     /// Where the key of this number stands.
     #[inline]
     pub(super) fn position_of(&mut self, id: KeyId) -> Option<usize> {
-        if self.index.is_some() {
-            return self.position(id.name().as_bytes());
+        let guess = usize::from(self.guesses.ids[Guesses::of_id(id)]);
+        match self.entries.get(guess) {
+            Some(entry) if entry.id == Some(id) => Some(guess),
+            _ => self.search_number(id),
         }
-        let known = self.entries.iter().position(|entry| entry.id == Some(id));
-        if known.is_some() {
-            return known;
-        }
-        self.number_entry(id)
     }
 
     /// An entry that was set by name has no number yet.
     #[cold]
-    fn number_entry(&mut self, id: KeyId) -> Option<usize> {
-        let position = self.position(id.name().as_bytes())?;
+    fn search_number(&mut self, id: KeyId) -> Option<usize> {
+        let known = self.entries.iter().position(|entry| entry.id == Some(id));
+        let position = known.or_else(|| self.position(id.name().as_bytes()))?;
         self.entries[position].id = Some(id);
+        self.guesses.id(id, position);
         Some(position)
     }
 
+    #[inline]
     pub(super) fn entry(&self, position: usize) -> Option<&Entry> {
         self.entries.get(position)
     }
 
+    #[inline]
     pub(super) fn entry_mut(&mut self, position: usize) -> Option<&mut Entry> {
         self.entries.get_mut(position)
     }
@@ -283,10 +331,11 @@ impl Context {
     #[inline]
     pub(crate) fn forget_failure(&mut self) {
         if self.failure.is_some() {
-            self.failure = None;
+            drop(self.take_failure());
         }
     }
 
+    #[cold]
     pub(crate) fn take_failure(&mut self) -> Option<Box<Failure>> {
         self.failure.take()
     }
@@ -300,17 +349,38 @@ impl Context {
     }
 }
 
+impl Guesses {
+    #[inline]
+    fn of_name(key: &[u8]) -> usize {
+        let (first, last) = (key.first().unwrap_or(&0), key.last().unwrap_or(&0));
+        let mixed = usize::from(*first) * 7 + usize::from(*last) + key.len() * 3;
+        mixed % GUESSES
+    }
+
+    #[inline]
+    fn of_id(id: KeyId) -> usize {
+        id.raw() as usize % GUESSES
+    }
+
+    /// Positions that do not fit are never found by guessing.
+    fn name(&mut self, key: &[u8], position: usize) {
+        self.names[Self::of_name(key)] = u8::try_from(position).unwrap_or(u8::MAX);
+    }
+
+    fn id(&mut self, id: KeyId, position: usize) {
+        self.ids[Self::of_id(id)] = u8::try_from(position).unwrap_or(u8::MAX);
+    }
+}
+
 impl Bounds {
     #[inline]
     pub(super) fn is_over(&self) -> bool {
-        match self {
-            Self {
-                deadline: None,
-                cancel: None,
-                ..
-            } => false,
-            bounds => bounds.is_cancelled() || bounds.is_late(),
-        }
+        (self.deadline.is_some() || self.cancel.is_some()) && self.is_over_now()
+    }
+
+    #[cold]
+    fn is_over_now(&self) -> bool {
+        self.is_cancelled() || self.is_late()
     }
 
     fn is_cancelled(&self) -> bool {

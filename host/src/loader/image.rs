@@ -79,7 +79,11 @@ impl Bytes {
         if metadata.len() > limit {
             return Err(too_large(metadata.len()));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
+        let mut bytes = Vec::new();
+        let size = usize::try_from(metadata.len()).unwrap_or(0);
+        if bytes.try_reserve_exact(size.saturating_add(1)).is_err() {
+            return Err(failed(io::ErrorKind::OutOfMemory.into()));
+        }
         // The file may grow while it is read; one byte over the limit says so.
         let read = Read::by_ref(&mut file)
             .take(limit + 1)
@@ -175,6 +179,8 @@ impl Scratch {
     /// Makes a directory under `parent` that only this user can enter.
     pub(crate) fn create(parent: &Path) -> io::Result<Self> {
         static MADE: AtomicU64 = AtomicU64::new(0);
+        // Mappings are listed under a path without links in it.
+        let parent = parent.canonicalize()?;
         loop {
             let number = MADE.fetch_add(1, Ordering::Relaxed);
             let directory = parent.join(format!("plg-{}-{number}", std::process::id()));
@@ -190,6 +196,13 @@ impl Scratch {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+impl Scratch {
+    /// The directory itself.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 }
 
@@ -219,7 +232,10 @@ fn seal_in_file(bytes: &[u8], scratch: &Arc<Scratch>) -> io::Result<Place> {
         .create_new(true)
         .mode(0o400)
         .open(&path)?;
-    file.write_all(bytes)?;
+    if let Err(error) = file.write_all(bytes) {
+        let _ = fs::remove_file(&path);
+        return Err(error);
+    }
     Ok(Place::File {
         path,
         scratch: scratch.clone(),

@@ -4,6 +4,7 @@
     reason = "mapping runs the image's constructors, and its tables are read by address"
 )]
 
+use std::error::Error as _;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::ManuallyDrop;
 #[cfg(feature = "next-minor")]
@@ -43,6 +44,8 @@ struct Place {
     base: usize,
     /// All of it.
     mapped: Range<usize>,
+    /// What can be read. Between segments there may be nothing.
+    readable: Vec<Range<usize>>,
     /// What can be run.
     code: Vec<Range<usize>>,
 }
@@ -65,13 +68,7 @@ impl Library {
         let mapping = unsafe { Mapping::open(Some(&path), RTLD_NOW | RTLD_LOCAL) };
         let mapping = match mapping {
             Ok(mapping) => mapping,
-            Err(error) => {
-                let message = strip_path(&error.to_string(), &path);
-                return Err(LoadError::Open {
-                    path: image.origin().to_owned(),
-                    message,
-                });
-            }
+            Err(error) => return Err(not_opened(&image, &error)),
         };
         // SAFETY: the preflight found the getter to be a function, and the note says of which ABI.
         match unsafe { read_descriptor(&mapping, &path) } {
@@ -87,7 +84,8 @@ impl Library {
                 let path = image.origin().to_owned();
                 // Nothing of the image but constructors and the getter ran, so it can go at once; if
                 // it cannot, it stays mapped and its image with it.
-                if mapping.close().is_err() {
+                let file = image.path();
+                if mapping.close().is_err() || search(&file, |_| true).is_some() {
                     std::mem::forget(image);
                 }
                 Err(LoadError::Descriptor { path, problem })
@@ -110,7 +108,7 @@ impl Library {
     }
 
     /// Calls the entry point; `None` when calls nest too deeply.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn execute(
         &self,
         here: &Here,
@@ -311,9 +309,9 @@ unsafe fn read_descriptor(mapping: &Mapping, path: &Path) -> Result<Read, String
         ));
     }
     let inside = |start: usize, length: usize| {
-        start >= place.mapped.start
-            && length <= place.mapped.end.saturating_sub(start)
-            && start < place.mapped.end
+        let holds =
+            |segment: &Range<usize>| segment.contains(&start) && length <= segment.end - start;
+        place.readable.iter().any(holds)
     };
     if !inside(address, Descriptor::FROZEN_SIZE) {
         return Err(format!("its address {address:#x} lies outside the image"));
@@ -473,16 +471,35 @@ unsafe fn place_of(info: &libc::dl_phdr_info) -> Place {
             start: usize::MAX,
             end: 0,
         },
+        readable: Vec::new(),
         code: Vec::new(),
     };
     for (segment, flags) in segments {
         place.mapped.start = place.mapped.start.min(segment.start);
         place.mapped.end = place.mapped.end.max(segment.end);
+        if flags & libc::PF_R != 0 {
+            place.readable.push(segment.clone());
+        }
         if flags & libc::PF_X != 0 {
             place.code.push(segment);
         }
     }
     place
+}
+
+/// What the linker said. It gives no error number; where there is no descriptor to spare, it could open
+/// nothing.
+fn not_opened(image: &Image, error: &libloading::Error) -> LoadError {
+    let path = image.origin().to_owned();
+    if let Err(source) = image.reopen() {
+        return LoadError::Image { path, source };
+    }
+    let words = match error.source() {
+        Some(words) => words.to_string(),
+        None => error.to_string(),
+    };
+    let message = strip_path(&words, &image.path());
+    LoadError::Open { path, message }
 }
 
 /// The linker names the sealed copy, which tells a person nothing.

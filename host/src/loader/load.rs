@@ -40,18 +40,7 @@ impl Loader {
         expected: Option<Digest>,
     ) -> Result<Mapped, LoadError> {
         let path = candidate.library.as_path();
-        let bytes = Bytes::read(path, self.limits.image_bytes)?;
-        if let Some(expected) = expected {
-            let found = Digest::of(bytes.as_slice());
-            if found != expected {
-                let path = path.to_owned();
-                return Err(LoadError::Hash {
-                    path,
-                    expected,
-                    found,
-                });
-            }
-        }
+        let bytes = self.read(path, expected)?;
         let facts = preflight(bytes.as_slice(), &self.rules)
             .into_facts()
             .map_err(|finding| LoadError::Refused {
@@ -72,11 +61,34 @@ impl Loader {
             library.abandon();
             return Err(LoadError::Layout { path, difference });
         }
-        let manifest = with_labels(manifest, &library, path)?;
-        Ok(Mapped {
-            manifest,
-            code: InProcess::new(library, unloadable),
-        })
+        match with_labels(manifest, &library, path) {
+            Ok(manifest) => Ok(Mapped {
+                manifest,
+                code: InProcess::new(library, unloadable),
+            }),
+            Err(error) => {
+                library.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads a library, which must have the digest if one is expected.
+    pub(crate) fn read(&self, path: &Path, expected: Option<Digest>) -> Result<Bytes, LoadError> {
+        let bytes = Bytes::read(path, self.limits.image_bytes)?;
+        let Some(expected) = expected else {
+            return Ok(bytes);
+        };
+        let found = Digest::of(bytes.as_slice());
+        if found != expected {
+            let path = path.to_owned();
+            return Err(LoadError::Hash {
+                path,
+                expected,
+                found,
+            });
+        }
+        Ok(bytes)
     }
 
     fn check_quarantine(&self, image: &Image) -> Result<(), LoadError> {

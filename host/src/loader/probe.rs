@@ -85,12 +85,14 @@ impl Prober {
 
 /// Waits for the child; `None` when it lived through it, else how it ended.
 fn watch(child: &mut Child, limit: Duration) -> io::Result<Option<String>> {
-    let status = wait(child, limit)?;
-    let Some(status) = status else {
-        kill(child)?;
-        child.wait()?;
+    let ended = wait(child, limit)?;
+    // A child that nobody has waited for keeps its number, so this ends what it left behind and nothing
+    // else.
+    kill(child)?;
+    let status = child.wait()?;
+    if !ended {
         return Ok(Some(format!("did not end within {limit:?}")));
-    };
+    }
     let mut said = Vec::new();
     if let Some(stdout) = &mut child.stdout {
         // What the child started may still hold the pipe open, so nothing is waited for. A plugin may
@@ -117,8 +119,8 @@ fn id(child: &Child) -> io::Result<Pid> {
     id.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// The child's status, or `None` when it still runs after `limit`.
-fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+/// Whether the child ended within `limit`.
+fn wait(child: &Child, limit: Duration) -> io::Result<bool> {
     let process = pidfd_open(id(child)?, PidfdFlags::empty())?;
     let deadline = Instant::now() + limit;
     loop {
@@ -126,8 +128,8 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
         let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
         let mut ended = [PollFd::new(&process, PollFlags::IN)];
         match poll(&mut ended, Some(&timeout)) {
-            Ok(0) => return Ok(None),
-            Ok(_) => return child.wait().map(Some),
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

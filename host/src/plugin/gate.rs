@@ -81,8 +81,9 @@ struct Lane<L, A: Atomics = Machine> {
 pub struct Pass<'gate, T, L, A: Atomics = Machine> {
     value: &'gate T,
     lane: &'gate Lane<L, A>,
-    /// The sequence to leave with; `None` inside another pass of the same lane.
-    leave: Option<u64>,
+    /// The sequence to leave with. Inside another pass of the same lane it is the odd one that stands
+    /// there: leaving then changes nothing.
+    leave: u64,
     thread: PhantomData<*const ()>,
 }
 
@@ -123,12 +124,10 @@ impl<T, L: Default, A: Atomics> Gate<T, L, A> {
     /// The lane of the thread with this number; `None` when there are not that many lanes.
     #[inline]
     fn lane(&self, thread: usize) -> Option<&Lane<L, A>> {
-        if thread < self.first_block
-            && let Some(block) = self.blocks[0].get()
-        {
-            return block.get(thread);
+        match self.blocks[0].get().and_then(|block| block.get(thread)) {
+            Some(lane) => Some(lane),
+            None => self.lane_of_later_block(thread),
         }
-        self.lane_of_later_block(thread)
     }
 
     #[cold]
@@ -154,13 +153,11 @@ impl<T, L: Default, A: Atomics> Gate<T, L, A> {
     pub fn enter(&self, thread: Number) -> Result<Pass<'_, T, L, A>, Refused> {
         let lane = self.lane(thread.get()).ok_or(Refused::NoLane)?;
         let sequence = lane.sequence.own();
-        let outermost = sequence & 1 == 0;
-        if outermost {
-            // A drain that sees this instead of the even sequence before it must be after the call that
-            // left with that one, so it is a release as well.
-            lane.sequence.release(sequence.wrapping_add(1));
-        }
-        let leave = outermost.then(|| sequence.wrapping_add(2));
+        // A drain that sees this instead of the even sequence before it must be after the call that
+        // left with that one, so it is a release as well. Inside another pass it is odd already.
+        lane.sequence.release(sequence | 1);
+        let outermost = !sequence & 1;
+        let leave = sequence.wrapping_add(outermost * 2);
         A::light_barrier();
         let value = self.current.acquire();
         // SAFETY: null, or what `publish` got from `Arc::into_raw`. That count is not dropped before
@@ -173,9 +170,7 @@ impl<T, L: Default, A: Atomics> Gate<T, L, A> {
                 thread: PhantomData,
             }),
             None => {
-                if let Some(leave) = leave {
-                    lane.sequence.release(leave);
-                }
+                lane.sequence.release(leave);
                 Err(Refused::Empty)
             }
         }
@@ -318,9 +313,7 @@ impl<T, L, A: Atomics> std::ops::Deref for Pass<'_, T, L, A> {
 impl<T, L, A: Atomics> Drop for Pass<'_, T, L, A> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(leave) = self.leave {
-            self.lane.sequence.release(leave);
-        }
+        self.lane.sequence.release(self.leave);
     }
 }
 

@@ -1,7 +1,8 @@
 //! One loaded build of a plugin.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use plg_packaging::{Digest, Manifest};
@@ -21,6 +22,31 @@ pub(crate) struct Generation {
     pub(crate) origin: PathBuf,
     /// How many leases keep it from being retired.
     pub(crate) leases: AtomicUsize,
+    /// Goes with the last of it.
+    _room: Room,
+}
+
+/// The right to have one image mapped, among as many as the host allows.
+#[derive(Debug)]
+pub(crate) struct Room(Arc<AtomicUsize>);
+
+impl Room {
+    /// Takes one of `limit`.
+    ///
+    /// # Errors
+    ///
+    /// How many are taken, when that is all.
+    pub(crate) fn take(taken: &Arc<AtomicUsize>, limit: usize) -> Result<Self, usize> {
+        let one_more = |taken| (taken < limit).then_some(taken + 1);
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)?;
+        Ok(Self(taken.clone()))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Generation {
@@ -29,6 +55,7 @@ impl Generation {
         manifest: Manifest,
         origin: &Path,
         transport: Transport,
+        room: Room,
     ) -> Self {
         Self {
             transport,
@@ -37,6 +64,7 @@ impl Generation {
             loaded_at: SystemTime::now(),
             origin: origin.to_owned(),
             leases: AtomicUsize::new(0),
+            _room: room,
         }
     }
 

@@ -18,8 +18,8 @@ use crate::context::frame::{Call, Callee};
 use crate::context::{Context, Failure};
 use crate::host::Faults;
 use crate::limits::Limits;
-use crate::metrics::{Counts, PLACES};
-use crate::transport::{Reason, wait};
+use crate::metrics::{Count, Counts, PLACES};
+use crate::transport::{Reason, Transport, wait};
 
 /// What became of the code of a generation that is no longer called.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -134,18 +134,20 @@ impl Plugin {
     ) -> Result<(), crate::Error> {
         // What runs inside is large; a closure of one call lets the access to `HERE` be inlined.
         HERE.with(|here| self.call_here(here, entry, label, context))
+            .map_err(|error| *error)
     }
 
+    /// The error is boxed so that an answer without one is a register.
     fn call_here(
         &self,
         here: &Here,
         entry: &Entry,
         label: &str,
         context: &mut Context,
-    ) -> Result<(), crate::Error> {
+    ) -> Result<(), Box<crate::Error>> {
         let pass = match self.gate.enter(Number::of(here)) {
             Ok(pass) => pass,
-            Err(refused) => return Err(self.refused(label, refused)),
+            Err(refused) => return Err(Box::new(self.refused(label, refused))),
         };
         self.call_inside(here, &pass, pass.local(), entry, label, context)
     }
@@ -160,30 +162,39 @@ impl Plugin {
         entry: &Entry,
         label: &str,
         context: &mut Context,
-    ) -> Result<(), crate::Error> {
+    ) -> Result<(), Box<crate::Error>> {
         if context.is_over() {
-            return Err(self.failed(label, over(context)));
+            return Err(Box::new(self.failed(label, over(context))));
         }
         context.forget_failure();
+        let depth = self.limits.depth;
+        let count = counts.at(entry.place);
+        let timed = count.call();
         let call = Call {
             callee: self,
             label,
         };
-        let depth = self.limits.depth;
-        let count = counts.at(entry.place);
-        let answer = if count.call() {
-            let start = Instant::now();
-            let answer = generation.transport.execute(here, context, &call, depth);
-            entry.latency.record(start.elapsed());
-            answer
+        let answer = if timed {
+            execute_timed(&generation.transport, here, context, &call, depth, entry)
         } else {
             generation.transport.execute(here, context, &call, depth)
         };
         if answer == Some(status::OK) {
             return Ok(());
         }
+        Err(self.unanswered(label, answer, count, context))
+    }
+
+    #[cold]
+    fn unanswered(
+        &self,
+        label: &str,
+        answer: Option<i32>,
+        count: &Count,
+        context: &mut Context,
+    ) -> Box<crate::Error> {
         count.failure();
-        Err(self.failed(label, failure(answer, depth, context)))
+        Box::new(self.failed(label, failure(answer, self.limits.depth, context)))
     }
 
     /// Calls through a lease.
@@ -201,6 +212,7 @@ impl Plugin {
                 return Err(self.refused(label, Refused::NoLane));
             };
             self.call_inside(here, generation, counts, entry, label, context)
+                .map_err(|error| *error)
         })
     }
 
@@ -500,6 +512,22 @@ fn sole_owner(
         Arc::strong_count(&generation) == 1 || generation.leases.load(Ordering::SeqCst) > 0
     });
     Arc::try_unwrap(generation)
+}
+
+/// Runs a call and records how long it takes.
+#[cold]
+fn execute_timed(
+    transport: &Transport,
+    here: &Here,
+    context: &mut Context,
+    call: &Call<'_>,
+    depth: u32,
+    entry: &Entry,
+) -> Option<i32> {
+    let start = Instant::now();
+    let answer = transport.execute(here, context, call, depth);
+    entry.latency.record(start.elapsed());
+    answer
 }
 
 /// Why a call did not end well.

@@ -1,8 +1,8 @@
 //! The threads that call plugins: their numbers, and which of them are on their way out.
 //!
-//! A thread gets a number on its first call and gives it back when it ends. Between giving it back and
-//! being gone for good it may still run thread-local destructors inside a plugin, so an unload waits
-//! for such threads. Numbers are the only state that hosts of one process share.
+//! A thread gets a number on its first call and keeps it until it is gone. On its way out it may still
+//! run thread-local destructors inside a plugin, or call one from a destructor of its own, so an unload
+//! waits for such threads. Numbers are the only state that hosts of one process share.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -36,7 +36,8 @@ thread_local! {
             token: Cell::new(0),
         }
     };
-    /// Gives the number back. Its destructor runs before those that plugins hang on pthread keys.
+    /// Says that the thread is on its way out. Its destructor runs before those that plugins hang on
+    /// pthread keys.
     static NUMBERED: Leaving = const { Leaving };
 }
 
@@ -77,33 +78,53 @@ impl Number {
     }
 }
 
-/// Whether threads that gave their number back are still alive, leaving out the calling one.
+/// Whether threads on their way out are still there, leaving out the calling one.
 pub(crate) fn any_leaving() -> bool {
+    let id = gettid();
     let mut numbers = numbers();
-    numbers.leaving.retain(|thread| is_alive(*thread));
-    !numbers.leaving.is_empty()
+    numbers.take_back(is_alive);
+    numbers.leaving.iter().any(|(thread, _)| *thread != id)
 }
 
 /// How many threads have a number, for the census.
 pub(crate) fn numbered() -> usize {
-    let numbers = numbers();
+    let mut numbers = numbers();
+    numbers.take_back(is_alive);
     numbers.next - numbers.free.len()
 }
 
 struct Numbers {
     next: usize,
     free: Vec<usize>,
-    leaving: Vec<Pid>,
+    /// Threads on their way out keep their number until they are gone: a destructor may call once more.
+    leaving: Vec<(Pid, usize)>,
+    /// How often a number was taken.
+    taken: u64,
 }
 
 static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers {
     next: 0,
     free: Vec::new(),
     leaving: Vec::new(),
+    taken: 0,
 });
 
 fn numbers() -> MutexGuard<'static, Numbers> {
     NUMBERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Numbers {
+    /// Frees the numbers of threads that are gone.
+    fn take_back(&mut self, is_alive: impl Fn(Pid) -> bool) {
+        let Self { free, leaving, .. } = self;
+        leaving.retain(|(thread, number)| {
+            let alive = is_alive(*thread);
+            if !alive {
+                free.push(*number);
+            }
+            alive
+        });
+    }
 }
 
 #[cold]
@@ -111,19 +132,22 @@ fn take_number(here: &Here) -> usize {
     let mut numbers = numbers();
     // A thread with the id of a leaving one proves that the other is gone.
     let id = gettid();
-    numbers.leaving.retain(|thread| *thread != id);
+    numbers.take_back(|thread| thread != id);
+    if numbers.free.is_empty() {
+        numbers.take_back(is_alive);
+    }
     let number = numbers.free.pop().unwrap_or_else(|| {
         numbers.next += 1;
         numbers.next - 1
     });
-    drop(numbers);
-    // Tokens of different threads start far apart, so that one kept from another thread is not
-    // mistaken for a current one.
+    numbers.taken += 1;
+    // Tokens of different threads start far apart, so that one kept from another thread, even one that
+    // is gone and had the same number, is not mistaken for a current one.
     here.token
-        .set((number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        .set(numbers.taken.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    drop(numbers);
     here.number.set(number);
-    // A thread in the middle of its own destructors can make no promise to give the number back; it
-    // keeps it, which costs one lane.
+    // Even in the middle of the thread's other destructors this one is still to run.
     let _ = NUMBERED.try_with(|_| ());
     number
 }
@@ -137,14 +161,13 @@ struct Leaving;
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let number = HERE.with(|here| here.number.replace(UNNUMBERED));
+        let number = HERE.with(|here| here.number.get());
         if number != UNNUMBERED {
             let mut numbers = numbers();
-            numbers.free.push(number);
-            numbers.leaving.push(gettid());
+            numbers.leaving.push((gettid(), number));
             // Without an unload nobody else looks at the list, and threads come and go.
             if numbers.leaving.len().is_multiple_of(256) {
-                numbers.leaving.retain(|thread| is_alive(*thread));
+                numbers.take_back(is_alive);
             }
         }
     }

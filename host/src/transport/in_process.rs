@@ -44,7 +44,7 @@ impl InProcess {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn execute(
         &self,
         here: &Here,
@@ -172,8 +172,9 @@ pub(crate) fn wait(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
         looks += 1;
         match looks {
             0..100 => std::hint::spin_loop(),
-            100..300 => thread::yield_now(),
-            300..400 => thread::sleep(Duration::from_micros(50)),
+            // What is waited for may want this very processor. Yielding would give it away for a whole
+            // turn of the scheduler, milliseconds; who slept is let in again at once.
+            100..400 => thread::sleep(Duration::from_micros(20)),
             _ => thread::sleep(Duration::from_millis(1)),
         }
     }

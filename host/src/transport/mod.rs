@@ -39,7 +39,7 @@ pub enum Reason {
 
 impl Transport {
     /// Runs a call; `None` when calls nest too deeply.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn execute(
         &self,
         here: &Here,

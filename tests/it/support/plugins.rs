@@ -109,11 +109,6 @@ impl Baseline {
         Self(host.census())
     }
 
-    /// How many descriptors there were.
-    pub(crate) fn descriptors(&self) -> usize {
-        self.0.descriptors.unwrap()
-    }
-
     /// Compares descriptors, threads, children, mappings of images and generations.
     #[track_caller]
     pub(crate) fn check(&self, host: &Host) {
