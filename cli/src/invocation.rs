@@ -42,8 +42,6 @@ pub(crate) struct Unloading {
 
 /// How long an unload may take where no deadline was given: the host itself waits for drains and threads.
 const UNLOAD: Duration = Duration::from_secs(10);
-/// A plugin that keeps to its deadline answers a moment after it; that answer is better than ours.
-const GRACE: f64 = 0.04;
 /// As large as the stack of a main thread usually is.
 const STACK: usize = 8 << 20;
 
@@ -59,24 +57,29 @@ impl Invocation {
             .name("call".to_owned())
             .stack_size(STACK)
             .spawn(move || self.run_here(started, &answers, &unloaded));
+        // A plugin that is cut off is not unloaded either.
+        let mut until = started;
+        let mut answered = |outcome| {
+            until = match timeout {
+                Some(limit) => started.checked_add(limit.saturating_add(grace(limit) * 2)),
+                None => None,
+            }
+            .unwrap_or_else(|| Instant::now() + UNLOAD);
+            outcome
+        };
         let outcome = match (thread, timeout) {
             (Err(error), _) => Err(no_thread(&error)),
-            (Ok(_), Some(limit)) => {
-                let patience = limit.saturating_add(limit.mul_f64(GRACE));
-                match answer.recv_timeout(patience) {
-                    Ok(outcome) => outcome,
-                    Err(RecvTimeoutError::Timeout) => Err(late(&label, &path, limit)),
-                    Err(RecvTimeoutError::Disconnected) => Err(panicked(&label)),
-                }
-            }
-            (Ok(_), None) => answer.recv().unwrap_or_else(|_| Err(panicked(&label))),
+            (Ok(_), Some(limit)) => match answer.recv_timeout(limit.saturating_add(grace(limit))) {
+                Ok(outcome) => answered(outcome),
+                Err(RecvTimeoutError::Timeout) => Err(late(&label, &path, limit)),
+                Err(RecvTimeoutError::Disconnected) => Err(panicked(&label)),
+            },
+            (Ok(_), None) => match answer.recv() {
+                Ok(outcome) => answered(outcome),
+                Err(_) => Err(panicked(&label)),
+            },
         };
         progress::clear();
-        let until = match timeout {
-            Some(limit) => started.checked_add(limit.saturating_add(limit.mul_f64(2.0 * GRACE))),
-            None => None,
-        };
-        let until = until.unwrap_or_else(|| Instant::now() + UNLOAD);
         (outcome, Unloading { done, until })
     }
 
@@ -153,6 +156,11 @@ impl Unloading {
             Err(RecvTimeoutError::Timeout) => exit.now(),
         }
     }
+}
+
+/// A plugin that keeps to its deadline answers a moment after it, and that answer is better than ours.
+fn grace(limit: Duration) -> Duration {
+    (limit / 25).min(Duration::from_millis(100))
 }
 
 fn no_thread(error: &std::io::Error) -> Problem {

@@ -1,6 +1,5 @@
 //! The plugins of one host, by name.
 
-use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -97,10 +96,4 @@ fn probe(
     // The length is a power of two.
     let (before, from) = table.split_at(hash & (table.len() - 1));
     from.iter().chain(before)
-}
-
-impl fmt::Debug for Catalog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Catalog").finish_non_exhaustive()
-    }
 }

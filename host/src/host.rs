@@ -297,7 +297,7 @@ impl Host {
     /// Tries again to let go of retained code, and says what became of each generation.
     pub fn sweep(&self) -> Vec<(PluginName, u64, Unloaded)> {
         let mut swept = Vec::new();
-        for plugin in self.inner.catalog.read().all() {
+        for plugin in self.inner.catalog.all() {
             let Some(turn) = plugin.take_turn() else {
                 continue;
             };
@@ -311,7 +311,7 @@ impl Host {
     /// What an operator sees of every plugin that is loaded or has code retained, by name.
     #[must_use]
     pub fn snapshots(&self) -> Vec<PluginSnapshot> {
-        let plugins = self.inner.catalog.read().all();
+        let plugins = self.inner.catalog.all();
         plugins
             .iter()
             .map(|plugin| PluginSnapshot::of(plugin))
@@ -322,7 +322,7 @@ impl Host {
     /// What the process and this host hold.
     #[must_use]
     pub fn census(&self) -> Census {
-        let plugins = self.inner.catalog.read().all();
+        let plugins = self.inner.catalog.all();
         let current = |plugin: &&Arc<Plugin>| plugin.current().is_some();
         let generations = plugins.iter().filter(current).count();
         let mapped: usize = plugins.iter().map(|plugin| plugin.mapped()).sum();
@@ -359,7 +359,7 @@ impl Host {
             return Err(HostError::Closed.into());
         }
         let mut unloaded = Vec::new();
-        for plugin in self.inner.catalog.read().all() {
+        for plugin in self.inner.catalog.all() {
             let Some(turn) = plugin.take_turn() else {
                 continue;
             };
@@ -396,15 +396,14 @@ impl fmt::Debug for Filter {
 impl Inner {
     #[inline]
     fn call(&self, plugin: &str, label: &str, context: &mut Context) -> Result<(), Error> {
-        match self.catalog.read().find(plugin) {
+        match self.catalog.find(plugin) {
             Some(plugin) => plugin.call(label, context),
             None => Err(self.not_found(plugin)),
         }
     }
 
     fn find(&self, name: &str) -> Result<Arc<Plugin>, Error> {
-        let plugged = self.catalog.read();
-        plugged
+        self.catalog
             .find(name)
             .cloned()
             .ok_or_else(|| self.not_found(name))
@@ -412,7 +411,7 @@ impl Inner {
 
     #[cold]
     fn not_found(&self, name: &str) -> Error {
-        let all = self.catalog.read().all();
+        let all = self.catalog.all();
         let similar = all
             .iter()
             .map(|plugin| plugin.name())

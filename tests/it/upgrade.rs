@@ -16,6 +16,7 @@ use plg_host::{
 use plg_tests::{child, isolated};
 use tracing::field::{Field, Visit};
 use tracing::span;
+use tracing::subscriber::DefaultGuard;
 
 use crate::support::plugins::{host, loaded, named, number, refused, with_header};
 use crate::support::{Variant, stamped, stamped_bytes, wait_until};
@@ -66,6 +67,20 @@ fn hasty() -> Host {
     host.expect("a host can be made")
 }
 
+/// A host that waits longer than any test should take.
+fn patient() -> Host {
+    let limits = Limits {
+        drain: Duration::from_secs(100),
+        stop: Duration::from_secs(100),
+        ..Limits::default()
+    };
+    let host = Host::builder().limits(limits).build();
+    host.expect("a host can be made")
+}
+
+/// What no test takes unless something waits that should not.
+const LONG: Duration = Duration::from_secs(50);
+
 /// What was kept goes, once threads that are on their way out elsewhere in this process are gone.
 fn goes(host: &Host) {
     wait_until("what was kept to be unmapped", || {
@@ -74,10 +89,10 @@ fn goes(host: &Host) {
     });
 }
 
-/// A call that naps until it is cancelled, on a thread of its own.
+/// A call that naps until it is woken, on a thread of its own.
 struct Napper {
     cancel: Cancel,
-    thread: thread::JoinHandle<Result<(), Error>>,
+    thread: thread::JoinHandle<Option<Value>>,
 }
 
 impl Napper {
@@ -88,17 +103,19 @@ impl Napper {
         let (napping, given) = (good.clone(), cancel.clone());
         let thread = thread::spawn(move || {
             let ctx = Context::new().cancelled_by(&given);
-            napping.call("nap", &mut ctx.with("ms", 60_000))
+            let mut ctx = ctx.with("ms", 600_000).with("gentle", true);
+            napping.call("nap", &mut ctx).expect("it wakes gently");
+            ctx.remove("build")
         });
         // It is counted after it has entered.
         wait_until("the nap to begin", || calls(&good, "nap") > before);
         Self { cancel, thread }
     }
 
-    fn wake(self) {
+    /// Ends the call, which answers with the build that it ran in.
+    fn wake(self) -> Option<Value> {
         self.cancel.cancel();
-        let outcome = self.thread.join().expect("the caller ends well");
-        refused(outcome, "call.cancelled");
+        self.thread.join().expect("the caller ends well")
     }
 }
 
@@ -111,35 +128,20 @@ fn calls(good: &Handle, label: &str) -> u64 {
 /// Row 97.
 #[test]
 fn new_calls_run_in_the_new_build_while_old_ones_end_in_the_old_one() {
-    let (host, builds) = (host(), Builds::new());
+    let (host, builds) = (patient(), Builds::new());
     let good = host.load(builds.build(1)).unwrap();
-    let napper = Napper::start(&good);
-    let naps: Vec<_> = (0..3)
-        .map(|_| {
-            let good = good.clone();
-            thread::spawn(move || {
-                let mut ctx = Context::new().with("ms", 300);
-                good.call("nap", &mut ctx).unwrap();
-                ctx.remove("build").unwrap()
-            })
-        })
-        .collect();
-    wait_until("all naps to begin", || calls(&good, "nap") == 4);
+    let nappers: Vec<_> = (0..4).map(|_| Napper::start(&good)).collect();
     thread::scope(|scope| {
         let upgrade = scope.spawn(|| host.upgrade(GOOD, builds.build(2)).unwrap());
         wait_until("the new build", || good.generation() == Some(2));
-        let start = Instant::now();
         assert_eq!(build_of(&good), 2);
-        // It did not wait for the naps.
-        assert!(start.elapsed() < Duration::from_millis(250));
-        assert!(!upgrade.is_finished());
-        assert!(!napper.thread.is_finished());
-        napper.wake();
+        for napper in nappers {
+            assert!(!upgrade.is_finished());
+            assert_eq!(build_of(&good), 2);
+            assert_eq!(napper.wake(), Some(Value::from(1)));
+        }
         assert_eq!(upgrade.join().unwrap().retired, Unloaded::Unmapped);
     });
-    for nap in naps {
-        assert_eq!(nap.join().unwrap(), Value::from(1));
-    }
 }
 
 /// Row 97.
@@ -165,33 +167,28 @@ fn what_is_not_drained_in_time_is_kept_whole_and_unmapped_later() {
     assert_eq!(snapshot.retained[0].reason, Reason::Calls(1));
     assert!(snapshot.retained[0].mapped_bytes > 0);
 
-    napper.wake();
+    assert_eq!(napper.wake(), Some(Value::from(1)));
     goes(&host);
     assert_eq!(host.sweep(), []);
     assert_eq!(good.snapshot().retained, []);
 }
 
-/// Row 97: the call that outlives the upgrade's patience still ends in its own build.
+/// Row 97: the call that outlives an unload's patience still ends in its own build.
 #[test]
 fn a_call_in_a_kept_build_ends_as_if_nothing_had_happened() {
     let (host, builds) = (hasty(), Builds::new());
     let good = host.load(builds.build(1)).unwrap();
-    thread::scope(|scope| {
-        let nap = scope.spawn(|| {
-            let mut ctx = Context::new().with("ms", 400);
-            good.call("nap", &mut ctx).unwrap();
-            ctx.remove("build").unwrap()
-        });
-        wait_until("the nap to begin", || calls(&good, "nap") == 1);
-        let unloaded = host.unload(GOOD).unwrap();
-        let reason = Reason::Calls(1);
-        assert_eq!(unloaded, Unloaded::Retained { reason });
-        let refusal = good.call("build", &mut Context::new());
-        refused(refusal, "plugin.unloaded");
-        assert_eq!(nap.join().unwrap(), Value::from(1));
-    });
-    goes(&host);
+    let napper = Napper::start(&good);
+    let unloaded = host.unload(GOOD).unwrap();
+    let reason = Reason::Calls(1);
+    assert_eq!(unloaded, Unloaded::Retained { reason });
+    let refusal = good.call("build", &mut Context::new());
+    refused(refusal, "plugin.unloaded");
+    // Another build may answer by then.
     host.load(builds.build(2)).unwrap();
+    assert_eq!(build_of(&good), 2);
+    assert_eq!(napper.wake(), Some(Value::from(1)));
+    goes(&host);
     assert_eq!(build_of(&good), 2);
 }
 
@@ -358,7 +355,10 @@ fn kept_builds_do_not_slow_later_upgrades_down() {
         let start = Instant::now();
         assert_eq!(host.sweep().len(), 3);
         let took = start.elapsed();
-        assert!(took < Duration::from_millis(900), "the sweep took {took:?}");
+        assert!(
+            took < Duration::from_millis(2_500),
+            "the sweep took {took:?}"
+        );
     });
     assert!(ended.status.success(), "{}\n{}", ended.status, ended.output);
 }
@@ -435,7 +435,7 @@ fn plugins_that_call_each_other_are_upgraded_meanwhile() {
                 host.upgrade("other", &others[(round / 2 % 2) as usize])
             };
             assert_eq!(upgraded.unwrap().retired, Unloaded::Unmapped);
-            assert!(start.elapsed() < Duration::from_secs(40), "round {round}");
+            assert!(start.elapsed() < LONG, "round {round}");
         }
         over.store(true, Ordering::Relaxed);
     });
@@ -463,7 +463,7 @@ fn from_inside<T: Send + 'static>(
 /// Row 106.
 #[test]
 fn a_plugin_can_be_replaced_from_inside_a_call_to_itself() {
-    let (host, builds) = (Arc::new(host()), Builds::new());
+    let (host, builds) = (Arc::new(patient()), Builds::new());
     let good = host.load(builds.build(1)).unwrap();
     let next = builds.build(2);
     let start = Instant::now();
@@ -477,7 +477,7 @@ fn a_plugin_can_be_replaced_from_inside_a_call_to_itself() {
         }
     });
     // It does not wait for the call that it is part of.
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < LONG);
     let reason = Reason::Calls(1);
     assert_eq!(upgraded.retired, Unloaded::Retained { reason });
     assert_eq!(build_of(&good), 2);
@@ -487,14 +487,14 @@ fn a_plugin_can_be_replaced_from_inside_a_call_to_itself() {
 /// Row 106.
 #[test]
 fn a_plugin_can_be_unloaded_from_inside_a_call_to_itself() {
-    let (host, builds) = (Arc::new(host()), Builds::new());
+    let (host, builds) = (Arc::new(patient()), Builds::new());
     let good = host.load(builds.build(1)).unwrap();
     let start = Instant::now();
     let unloaded = from_inside(&good, {
         let host = host.clone();
         move || host.unload(GOOD).unwrap()
     });
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < LONG);
     let reason = Reason::Calls(1);
     assert_eq!(unloaded, Unloaded::Retained { reason });
     refused(good.call("build", &mut Context::new()), "plugin.unloaded");
@@ -527,7 +527,7 @@ fn an_upgrade_from_inside_a_call_that_another_upgrade_waits_for_ends() {
             })
         }
     });
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < LONG);
     let reason = Reason::Calls(1);
     assert_eq!(outer.retired, Unloaded::Retained { reason });
     // Nobody ever called build 2, though the calling thread is inside an older one.
@@ -610,16 +610,32 @@ isolated! {
     }
 }
 
+/// Sees whether two builds ever start at once.
+fn one_at_a_time(starting: &Arc<AtomicU64>, overlaps: &Arc<AtomicU64>) -> DefaultGuard {
+    let (starting, overlaps) = (starting.clone(), overlaps.clone());
+    tracing::subscriber::set_default(Listener(move |line: &str| {
+        if line.ends_with("is ready") {
+            overlaps.fetch_add(starting.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
+            // Long enough for another one to come in between.
+            thread::sleep(Duration::from_millis(2));
+            starting.fetch_sub(1, Ordering::SeqCst);
+        }
+    }))
+}
+
 /// Row 107.
 #[test]
 fn upgrades_at_once_happen_one_after_the_other() {
     let (host, builds) = (host(), Builds::new());
     let good = host.load(builds.of(Variant::Release, 1)).unwrap();
     let winners = Mutex::new(Vec::new());
+    let (starting, overlaps) = (Arc::default(), Arc::default());
     thread::scope(|scope| {
         for thread in 0..8_u64 {
             let (host, builds, winners) = (&host, &builds, &winners);
+            let (starting, overlaps) = (&starting, &overlaps);
             scope.spawn(move || {
+                let _guard = one_at_a_time(starting, overlaps);
                 for round in 0..5 {
                     let build = 100 + thread * 10 + round;
                     let path = builds.of(Variant::Release, build);
@@ -630,6 +646,7 @@ fn upgrades_at_once_happen_one_after_the_other() {
             });
         }
     });
+    assert_eq!(overlaps.load(Ordering::SeqCst), 0);
     let mut winners = winners.into_inner().unwrap();
     winners.sort_unstable();
     let generations: Vec<u64> = winners.iter().map(|(generation, _)| *generation).collect();
@@ -748,14 +765,14 @@ fn the_manifest_beside_the_library_says_which_version_it_is() {
 /// Row 104.
 #[test]
 fn a_lease_keeps_its_build_and_not_the_next_one_from_answering() {
-    let (host, builds) = (host(), Builds::new());
+    let (host, builds) = (patient(), Builds::new());
     let good = host.load(builds.build(1)).unwrap();
     let leases = [good.lease().unwrap(), good.lease().unwrap()];
     assert_eq!(good.snapshot().current.unwrap().leases, 2);
     let start = Instant::now();
     let upgraded = host.upgrade(GOOD, builds.build(2)).unwrap();
     // A lease may be held for long, so nobody waits for it.
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < LONG);
     let kept = |reason| Unloaded::Retained { reason };
     assert_eq!(upgraded.retired, kept(Reason::Leases(2)));
     assert_eq!(build_of(&good), 2);

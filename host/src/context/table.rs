@@ -149,7 +149,7 @@ unsafe extern "C" fn get(token: u64, key: Str, out: *mut ValueRef) -> i32 {
             status::OK
         }
         // SAFETY: the plugin's promises are passed on.
-        None => unsafe { get_any(token, key, out) },
+        None => unsafe { lend_by_name(token, key, out) },
     }
 }
 
@@ -157,7 +157,7 @@ unsafe extern "C" fn get(token: u64, key: Str, out: *mut ValueRef) -> i32 {
 ///
 /// As for [`get`].
 #[cold]
-unsafe fn get_any(token: u64, key: Str, out: *mut ValueRef) -> i32 {
+unsafe fn lend_by_name(token: u64, key: Str, out: *mut ValueRef) -> i32 {
     during(token, status::EXPIRED, status::FAILED, |running| {
         // SAFETY: the plugin lends the key for this call.
         let key = unsafe { view::bytes(key) };
@@ -180,7 +180,7 @@ unsafe extern "C" fn get_interned(token: u64, key: u32, out: *mut ValueRef) -> i
             status::OK
         }
         // SAFETY: the plugin's promises are passed on.
-        None => unsafe { get_interned_any(token, key, out) },
+        None => unsafe { lend_by_number(token, key, out) },
     }
 }
 
@@ -188,7 +188,7 @@ unsafe extern "C" fn get_interned(token: u64, key: u32, out: *mut ValueRef) -> i
 ///
 /// As for [`get_interned`].
 #[cold]
-unsafe fn get_interned_any(token: u64, key: u32, out: *mut ValueRef) -> i32 {
+unsafe fn lend_by_number(token: u64, key: u32, out: *mut ValueRef) -> i32 {
     during(token, status::EXPIRED, status::FAILED, |running| {
         let Some(id) = KeyId::from_raw(key) else {
             return status::BAD_KEY;
@@ -210,7 +210,7 @@ unsafe extern "C" fn set(token: u64, key: Str, value: ValueRef) -> i32 {
     match replaced {
         Some(()) => status::OK,
         // SAFETY: the plugin's promises are passed on.
-        None => unsafe { set_any(token, key, value) },
+        None => unsafe { write_by_name(token, key, value) },
     }
 }
 
@@ -218,7 +218,7 @@ unsafe extern "C" fn set(token: u64, key: Str, value: ValueRef) -> i32 {
 ///
 /// As for [`set`].
 #[cold]
-unsafe fn set_any(token: u64, key: Str, value: ValueRef) -> i32 {
+unsafe fn write_by_name(token: u64, key: Str, value: ValueRef) -> i32 {
     during(token, status::EXPIRED, status::FAILED, |running| {
         // SAFETY: the plugin lends the key for this call.
         let key = unsafe { view::bytes(key) };
@@ -241,7 +241,7 @@ unsafe extern "C" fn set_interned(token: u64, key: u32, value: ValueRef) -> i32 
     match replaced {
         Some(()) => status::OK,
         // SAFETY: the plugin's promises are passed on.
-        None => unsafe { set_interned_any(token, key, value) },
+        None => unsafe { write_by_number(token, key, value) },
     }
 }
 
@@ -249,7 +249,7 @@ unsafe extern "C" fn set_interned(token: u64, key: u32, value: ValueRef) -> i32 
 ///
 /// As for [`set_interned`].
 #[cold]
-unsafe fn set_interned_any(token: u64, key: u32, value: ValueRef) -> i32 {
+unsafe fn write_by_number(token: u64, key: u32, value: ValueRef) -> i32 {
     during(token, status::EXPIRED, status::FAILED, |running| {
         let Some(id) = KeyId::from_raw(key) else {
             return status::BAD_KEY;
