@@ -1,6 +1,7 @@
 //! Reading a library without mapping it.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use plg_host::{Limits, LoadError};
@@ -17,10 +18,15 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
     let refused = |error: LoadError| Err(Problem::from(plg_host::Error::from(error)));
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
-        let found = if metadata.is_dir() {
+        let kind = metadata.file_type();
+        let found = if kind.is_dir() {
             "a directory"
+        } else if kind.is_fifo() {
+            "a fifo"
+        } else if kind.is_socket() {
+            "a socket"
         } else {
-            "no regular file"
+            "a device"
         };
         let path = path.to_owned();
         return refused(LoadError::Kind { path, found });

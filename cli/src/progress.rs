@@ -1,10 +1,14 @@
 //! How far a plugin is, on one line of a terminal.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use plg_host::{Context, Progress};
 
 use crate::printable::printable;
+
+/// Whether there is a line that has to be taken away.
+static SHOWN: AtomicBool = AtomicBool::new(false);
 
 /// Shows the progress of the calls of `context` if somebody is there to see it.
 pub(crate) fn watched(context: Context) -> Context {
@@ -16,8 +20,8 @@ pub(crate) fn watched(context: Context) -> Context {
 
 /// Takes the line away before something else is printed.
 pub(crate) fn clear() {
-    let mut out = io::stderr().lock();
-    if out.is_terminal() {
+    if SHOWN.swap(false, Ordering::Relaxed) {
+        let mut out = io::stderr().lock();
         let _ = out.write_all(b"\r\x1b[K").and_then(|()| out.flush());
     }
 }
@@ -35,6 +39,7 @@ fn show(progress: &Progress<'_>) {
         progress.label,
         printable(&message)
     );
+    SHOWN.store(true, Ordering::Relaxed);
     let mut out = io::stderr().lock();
     // Progress is lost rather than a call disturbed.
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());

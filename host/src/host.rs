@@ -18,7 +18,7 @@ use crate::context::frame::Call;
 use crate::discovery::{self, Candidate, Discovery};
 use crate::error::Error;
 use crate::loader::preflight::{self, Report};
-use crate::loader::{LoadError, Loader};
+use crate::loader::{LoadError, Loader, Ready};
 use crate::plugin::generation::{Generation, Room};
 use crate::plugin::record::{Others, Plugin, Turn};
 use crate::plugin::thread::{HERE, Number};
@@ -198,12 +198,14 @@ impl Host {
             loaded: Vec::new(),
             failed: found.problems.into_iter().map(Error::from).collect(),
         };
-        for candidate in &found.candidates {
-            match self.inner.load(candidate, None) {
+        let loader = &self.inner.setup.loader;
+        let missing = |candidate: &Candidate| !self.inner.catalog.has(&candidate.manifest.name);
+        loader.ahead(&found.candidates, missing, |candidate, ready| {
+            match self.inner.load(candidate, ready) {
                 Ok(handle) => report.loaded.push(handle),
                 Err(error) => report.failed.push(error),
             }
-        }
+        });
         Ok(report)
     }
 
@@ -217,7 +219,7 @@ impl Host {
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Handle, Error> {
         self.inner.check_open()?;
         let candidate = discovery::candidate(path.as_ref(), &self.inner.setup.discovery)?;
-        self.inner.load(&candidate, None)
+        self.inner.load(&candidate, Ready::ToRead(None))
     }
 
     /// Like [`load`](Self::load), if the library's bytes have this SHA-256.
@@ -228,7 +230,7 @@ impl Host {
     pub fn load_pinned(&self, path: impl AsRef<Path>, digest: Digest) -> Result<Handle, Error> {
         self.inner.check_open()?;
         let candidate = discovery::candidate(path.as_ref(), &self.inner.setup.discovery)?;
-        self.inner.load(&candidate, Some(digest))
+        self.inner.load(&candidate, Ready::ToRead(Some(digest)))
     }
 
     /// The plugin of that name.
@@ -431,7 +433,7 @@ impl Inner {
         Ok(())
     }
 
-    fn load(&self, candidate: &Candidate, expected: Option<Digest>) -> Result<Handle, Error> {
+    fn load(&self, candidate: &Candidate, ready: Ready) -> Result<Handle, Error> {
         let plugin = self.catalog.entry(&candidate.manifest.name, || {
             let others: Weak<Self> = self.own.clone();
             Arc::new(Plugin::new(
@@ -444,8 +446,8 @@ impl Inner {
         let turn = take_turn(&plugin)?;
         let _ = turn.sweep();
         if let Some(current) = plugin.current() {
-            let bytes = self.setup.loader.read(&candidate.library, expected)?;
-            let same = current.digest() == Some(Digest::of(bytes.as_slice()));
+            let found = self.setup.loader.digest(candidate, ready)?;
+            let same = current.digest() == Some(found);
             drop(turn);
             return if same {
                 Ok(Handle::new(plugin))
@@ -454,7 +456,7 @@ impl Inner {
                 Err(Error::Loaded { name })
             };
         }
-        let generation = self.start(&plugin, &turn, candidate, expected)?;
+        let generation = self.start(&plugin, &turn, candidate, ready)?;
         // A shutdown that began meanwhile has passed this plugin by.
         if let Err(closed) = self.check_open() {
             let _ = turn.discard(generation);
@@ -490,7 +492,7 @@ impl Inner {
             let name = name.clone();
             return Err(UpgradeError::Downgrade { name, from, to }.into());
         }
-        let generation = self.start(plugin, &turn, candidate, None)?;
+        let generation = self.start(plugin, &turn, candidate, Ready::ToRead(None))?;
         let number = generation.number;
         let retired = turn.publish(Some(generation)).unwrap_or(Unloaded::Unmapped);
         Ok(Upgraded {
@@ -507,7 +509,7 @@ impl Inner {
         plugin: &Plugin,
         turn: &Turn<'_>,
         candidate: &Candidate,
-        expected: Option<Digest>,
+        ready: Ready,
     ) -> Result<Generation, Error> {
         let loader = &self.setup.loader;
         let (retained, limit) = (plugin.retained(), loader.limits.retained);
@@ -523,7 +525,7 @@ impl Inner {
         let limit = loader.limits.plugins;
         let room = Room::take(&self.mapped, limit);
         let room = room.map_err(|mapped| LoadError::TooMany { mapped, limit })?;
-        let mapped = loader.map(candidate, expected)?;
+        let mapped = loader.map(candidate, ready)?;
         let mut context = Context::new();
         let call = Call {
             callee: plugin,

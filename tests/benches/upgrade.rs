@@ -74,7 +74,6 @@ fn main() {
         sum(|seen| seen.wrong),
     );
     times.sort_by(f64::total_cmp);
-    if std::env::var("DBG").is_ok() { eprintln!("{:?}", (0..20).map(|i| (times[times.len()*i/20]/1e3) as u64).collect::<Vec<_>>()); }
     let p99 = times[times.len() * 99 / 100] / 1e3;
     bench.absolute(
         (NAME, Duration::from_millis(1)),

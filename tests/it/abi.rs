@@ -24,7 +24,7 @@ fn the_fingerprint_is_the_published_one() {
 fn records_that_travel_by_value_keep_their_size() {
     assert_eq!(size_of::<Ctx>(), 32);
     assert_eq!(size_of::<ValueRef>(), 16);
-    assert_eq!(size_of::<NoteHead>(), 144);
+    assert_eq!(size_of::<NoteHead>(), 136);
 }
 
 /// A reader finds `size` before it knows anything else of a table.

@@ -92,6 +92,10 @@ fn a_failure_of_the_plugin_carries_its_code_and_message() {
 }
 
 /// Calls `label` in a child, which prints a line if it gets past the call.
+#[expect(
+    clippy::print_stdout,
+    reason = "it is how the child tells that it got past the call"
+)]
 fn alone(test: &str, label: &str) -> child::Ended {
     let ended = child::run(test, &[], || {
         let outcome = bad(&host()).call(label, &mut Context::new());

@@ -403,6 +403,10 @@ fn a_new_plugin_builds_passes_its_test_and_answers() {
     fs::write(&source, changed).unwrap();
     let stale = run(&["inspect", "./word-count", "--json"]);
     assert_eq!(stale.json()["stale"], true);
+    let explained = run(&["explain", "build.stale"]);
+    let warned = run(&["inspect", "./word-count"]);
+    assert!(warned.stderr.contains("[build.stale]"), "{}", warned.stderr);
+    assert!(explained.ok().contains("build.stale"));
     let greeting = run(&call);
     assert_eq!(greeting.ok(), "reply: Howdy, Ada!\n");
     assert!(
@@ -430,6 +434,15 @@ fn a_new_plugin_builds_passes_its_test_and_answers() {
         "{}",
         broken.stderr
     );
+}
+
+#[test]
+fn a_missing_tool_is_named() {
+    let mut build = command(&["build", "plugins/c-hello", "--json"]);
+    let output = build.env("PATH", "/nowhere").output().unwrap();
+    let problem = Run::of(output);
+    assert_eq!(problem.json()["code"], "build.no_tool");
+    assert_eq!(problem.status, 1);
 }
 
 #[test]

@@ -318,10 +318,13 @@ isolated! {
     }
 }
 
+/// Does one thing to a plugin directory.
+type Spoil = fn(&Base);
+
 /// Row 51: whoever can write to one of these can run code in the host.
 #[test]
 fn what_others_can_write_to_is_refused() {
-    let spoil: [(&str, fn(&Base)); 7] = [
+    let spoil: [(&str, Spoil); 7] = [
         ("base", |base| mode(base.directory(), 0o777)),
         ("plugin", |base| mode(&base.path("target"), 0o757)),
         ("manifest", |base| {
@@ -359,7 +362,7 @@ fn what_others_can_write_to_is_refused() {
 /// Row 51, for a library without a directory around it.
 #[test]
 fn a_bare_library_that_others_can_replace_is_refused() {
-    let spoil: [(&str, fn(&Base)); 4] = [
+    let spoil: [(&str, Spoil); 4] = [
         ("library", |base| mode(&base.path("bare.so"), 0o646)),
         ("base", |base| mode(base.directory(), 0o777)),
         ("parent", |base| mode(base.parent.path(), 0o703)),
@@ -443,9 +446,9 @@ struct Base {
 
 impl Base {
     fn new() -> Self {
-        let parent = tempfile::tempdir().unwrap();
+        let parent = tempfile::tempdir().expect("a directory can be made");
         let plugins = parent.path().join("plugins");
-        fs::create_dir(&plugins).unwrap();
+        fs::create_dir(&plugins).expect("a directory can be made");
         mode(parent.path(), 0o755);
         mode(&plugins, 0o755);
         Self { parent, plugins }
@@ -461,10 +464,10 @@ impl Base {
 
     /// Makes a directory with a manifest, to which `more` adds fields.
     fn manifest(&self, name: &str, more: &str) {
-        fs::create_dir_all(self.path(name)).unwrap();
+        fs::create_dir_all(self.path(name)).expect("a directory can be made");
         mode(&self.path(name), 0o755);
         let json = format!(r#"{{"name":"{name}","version":"1.0.0"{more}}}"#);
-        fs::write(self.path(name).join(MANIFEST), json).unwrap();
+        fs::write(self.path(name).join(MANIFEST), json).expect("a manifest can be written");
         mode(&self.path(name).join(MANIFEST), 0o644);
     }
 
@@ -475,7 +478,10 @@ impl Base {
     }
 
     fn host(&self, builder: Builder) -> Host {
-        builder.plugin_dir(self.directory()).build().unwrap()
+        builder
+            .plugin_dir(self.directory())
+            .build()
+            .expect("a host can be set up")
     }
 
     fn discover(&self) -> Discovery {
@@ -494,8 +500,14 @@ fn names(found: &Discovery) -> Vec<&str> {
 /// The problems, by the path below the plugin directory.
 fn problems(found: &Discovery) -> Vec<(String, &str)> {
     let below = |path: &Path| {
-        let parts: Vec<_> = path.iter().map(|part| part.to_str().unwrap()).collect();
-        let base = parts.iter().rposition(|part| *part == "plugins").unwrap();
+        let parts: Vec<_> = path
+            .iter()
+            .map(|part| part.to_str().expect("the path is text"))
+            .collect();
+        let base = parts
+            .iter()
+            .rposition(|part| *part == "plugins")
+            .expect("it is below the plugin directory");
         parts[base + 1..].join("/")
     };
     let problems = found.problems.iter();
@@ -505,18 +517,18 @@ fn problems(found: &Discovery) -> Vec<(String, &str)> {
 }
 
 fn mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("the file is ours");
 }
 
 /// Gives a file to another user; only root can.
 fn to_another(path: &Path) {
     if rustix::process::geteuid().is_root() {
-        chown(path, Some(65534), Some(65534)).unwrap();
+        chown(path, Some(65534), Some(65534)).expect("root can give files away");
     }
 }
 
 fn fifo(path: &Path) {
-    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a fifo can be made");
 }
 
 fn library_of_another_abi() -> PathBuf {

@@ -49,7 +49,7 @@ fn run(host: Variant, plugin: Variant) -> String {
     let output = Command::new(program)
         .arg(library("fixture-good", plugin))
         .output()
-        .unwrap();
+        .expect("the fixture starts");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {said}{error}", output.status);

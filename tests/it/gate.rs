@@ -96,6 +96,14 @@ impl Build {
         }
     }
 
+    #[expect(
+        clippy::arc_with_non_send_sync,
+        reason = "the checker runs its threads one at a time, and finds what is not safe to share"
+    )]
+    fn shared(number: usize) -> Arc<Self> {
+        Arc::new(Self::new(number))
+    }
+
     fn run(&self) {
         self.alive.with(|_| ());
     }
@@ -111,7 +119,7 @@ type Tried<A> = Gate<Build, (), A>;
 fn gate<A: Atomics + 'static>() -> Arc<Tried<A>> {
     let gate = Gate::new(4);
     assert!(gate.local(ThreadNumber::assume(0)).is_some());
-    assert!(gate.publish(Some(Arc::new(Build::new(1)))).is_none());
+    assert!(gate.publish(Some(Build::shared(1))).is_none());
     Arc::new(gate)
 }
 
@@ -142,7 +150,7 @@ fn caller<A: Atomics + 'static>(
 /// Publishes, waits for the drain, and ends the build that was replaced. The memory goes at the end of
 /// the model only, so that what the checker reports is the race and not what a broken gate does to it.
 fn replace<A: Atomics>(gate: &Tried<A>, next: Option<usize>) -> Arc<Build> {
-    let next = next.map(|number| Arc::new(Build::new(number)));
+    let next = next.map(Build::shared);
     let mut replaced = gate.publish(next).expect("the gate held a build");
     loop {
         match replaced.drained(gate) {
@@ -275,7 +283,7 @@ fn a_kept_build_is_not_the_gates_alone() {
                 kept
             })
         };
-        let replaced = gate.publish(Some(Arc::new(Build::new(2))));
+        let replaced = gate.publish(Some(Build::shared(2)));
         let mut replaced: Replaced<Build> = replaced.expect("the gate held a build");
         while !replaced.is_drained(&gate) {
             thread::yield_now();
@@ -349,7 +357,7 @@ fn without_the_drain_the_checker_finds_a_call_in_an_ended_build() {
             model(3, || {
                 let gate = gate::<Whole>();
                 let calls = caller(&gate, 0, 1);
-                let replaced = gate.publish(Some(Arc::new(Build::new(2))));
+                let replaced = gate.publish(Some(Build::shared(2)));
                 let ended = replaced.expect("the gate held a build").without_drain();
                 ended.end();
                 calls.join().expect("the caller ends");

@@ -9,8 +9,7 @@ use crate::support::plugins::{Baseline, host, named, number, refused};
 use crate::support::{Variant, library, stamped, stamped_bytes};
 
 isolated! {
-    /// Row 66: the check keeps nothing of a library. With globals that last, the second load of a
-    /// library whose predecessor was unmapped crashes.
+    /// Row 66: the check keeps nothing of a library that is gone by the next load.
     fn equal_layouts_load_again_and_again() {
         let directory = tempfile::tempdir().unwrap();
         let host = host();

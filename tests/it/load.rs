@@ -85,7 +85,7 @@ fn a_file_swapped_at_any_moment_never_runs_unchecked() {
             while !enough.load(Ordering::Relaxed) {
                 let swap = swaps.fetch_add(1, Ordering::Relaxed);
                 let bytes = &bytes[swap % 2];
-                if swap % 5 == 0 {
+                if swap.is_multiple_of(5) {
                     // In place, so that a reader may see some of each.
                     fs::write(&path, bytes).unwrap();
                 } else {
@@ -442,14 +442,15 @@ fn a_plugin_of_std_goes_for_good() {
 
 /// Mappings of files below a directory, or of one file.
 fn maps(path: &Path) -> usize {
-    let path = path.to_str().unwrap();
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let path = path.to_str().expect("the path is text");
+    let maps = fs::read_to_string("/proc/self/maps").expect("a process may read its maps");
     maps.lines().filter(|line| line.contains(path)).count()
 }
 
 fn only_child(directory: &Path) -> PathBuf {
-    let mut children = fs::read_dir(directory).unwrap();
-    let child = children.next().unwrap().unwrap().path();
+    let mut children = fs::read_dir(directory).expect("the directory is there");
+    let child = children.next().and_then(Result::ok);
+    let child = child.expect("the directory has an entry").path();
     assert!(
         children.next().is_none(),
         "one entry in {}",

@@ -147,7 +147,7 @@ fn probing(limit: Duration) -> Host {
         .limits(limits)
         .probe_with(prober())
         .build()
-        .unwrap()
+        .expect("a host can be set up")
 }
 
 /// Any program that calls `probe::run_if_asked` will do.

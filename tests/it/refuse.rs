@@ -469,33 +469,36 @@ fn paths_to_nothing_are_said_to_be_that() {
 fn planted() -> (PathBuf, PathBuf) {
     let dependency = compile("dependency.c", &["-Wl,-soname,libplgplanted.so"], &[]);
     let directory = dependency.with_file_name("planted");
-    fs::create_dir_all(&directory).unwrap();
+    fs::create_dir_all(&directory).expect("the target directory is writable");
     (dependency, directory)
 }
 
 /// A plugin that depends on the planted library.
 fn dependent(dependency: &Path, flags: &[&str]) -> PathBuf {
-    let link = [flags, &["-Wl,--no-as-needed", dependency.to_str().unwrap()]].concat();
+    let dependency = dependency.to_str().expect("the path is text");
+    let link = [flags, &["-Wl,--no-as-needed", dependency]].concat();
     with_header("loaded.c", &link, &["DEPENDENCY"])
 }
 
 /// The measure of a process that has loaded something before.
 fn warm(host: &Host) -> Baseline {
     Baseline::after(host, || {
-        host.load(loaded(&[])).unwrap();
-        assert_eq!(host.unload("loaded").unwrap(), Unloaded::Unmapped);
+        host.load(loaded(&[])).expect("it is as good as can be");
+        let unloaded = host.unload("loaded").expect("it is loaded");
+        assert_eq!(unloaded, Unloaded::Unmapped);
     })
 }
 
 /// Takes all descriptors that this process may have, but a few.
 fn all_descriptors_but(spare: usize) -> Vec<File> {
     let mut taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-    taken.truncate(taken.len().checked_sub(spare).unwrap());
+    let enough = taken.len().checked_sub(spare);
+    taken.truncate(enough.expect("there are more descriptors than are spared"));
     taken
 }
 
 fn set(resource: Resource, current: u64) {
     let maximum = getrlimit(resource).maximum;
     let current = Some(current);
-    setrlimit(resource, Rlimit { current, maximum }).unwrap();
+    setrlimit(resource, Rlimit { current, maximum }).expect("a limit can be lowered");
 }

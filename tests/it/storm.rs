@@ -417,7 +417,7 @@ fn a_plugin_that_lies_about_its_hooks_crashes_the_thread_that_called_it() {
         let threads = host.load(liar).expect("the fixture loads");
         let (called, unloaded) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let caller = scope.spawn(|| {
                 let left = threads.call("leave.value", &mut Context::new());
                 left.expect("the fixture leaves a value");
                 called.store(true, Ordering::Release);
@@ -428,6 +428,8 @@ fn a_plugin_that_lies_about_its_hooks_crashes_the_thread_that_called_it() {
             wait_until("the call", || called.load(Ordering::Acquire));
             println!("unloaded: {:?}", host.unload("threads"));
             unloaded.store(true, Ordering::Release);
+            // Unlike the end of the scope, this waits until the thread is gone.
+            caller.join().expect("the caller ends well");
         });
     };
     let liar = with_header("threads.c", &[], &["FLAGS=PLG_FLAG_UNLOAD_HOOKS"]);

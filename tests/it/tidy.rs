@@ -243,7 +243,7 @@ fn product_sources() -> Vec<(String, String)> {
     .collect()
 }
 
-/// Every Rust file below a directory, by path.
+/// Every Rust file below a directory, by path, but for files of tests.
 fn sources(directory: &str) -> Vec<(String, String)> {
     let root = workspace();
     let mut directories = vec![root.join(directory)];
@@ -253,7 +253,9 @@ fn sources(directory: &str) -> Vec<(String, String)> {
             let path = entry.unwrap().path();
             if path.is_dir() && !path.ends_with("target") {
                 directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("tests.rs")
+            {
                 files.push((relative(&path, &root), fs::read_to_string(&path).unwrap()));
             }
         }

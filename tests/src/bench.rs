@@ -99,9 +99,6 @@ impl Bench {
                 their_times.push(their_time);
             }
         }
-        {let mut a=our_times.clone();let mut b=their_times.clone();a.sort_by(f64::total_cmp);b.sort_by(f64::total_cmp);
-        let q=|v:&[f64]|format!("min {:.2} p10 {:.2} p50 {:.2}",v[0],v[v.len()/10],v[v.len()/2]);
-        if env::var("DBG").is_ok() {let _=writeln!(io::stderr(),"DBG {name}: ours {} | theirs {}",q(&a),q(&b));}}
         self.rows.push(Row {
             name: name.to_owned(),
             ours: median(our_times),

@@ -1,7 +1,7 @@
 //! Every code that an error of plg can carry, with what it means and what to do.
 //!
 //! Codes are stable; the texts are not. `plg explain CODE` prints a row, and whoever shows an error adds
-//! its [`help`](Code::help). One file for each family of codes; a new code gets a row there.
+//! its [`help`](field@Code::help). One file for each family of codes; a new code gets a row there.
 //!
 //! ```
 //! let code = plg_host::codes::find("native.corrupt").expect("it is one of ours");

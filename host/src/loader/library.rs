@@ -386,8 +386,11 @@ unsafe fn copy_descriptor(table: *const Descriptor, size: usize) -> Descriptor {
         unsafe extern "C" fn absent() -> u64 {
             0
         }
+        let copy = copy.as_mut_ptr();
+        // SAFETY: the field lies inside the copy.
+        let next = unsafe { &raw mut (*copy).next };
         // SAFETY: the field is ours to write.
-        unsafe { (&raw mut (*copy.as_mut_ptr()).next).write(absent) };
+        unsafe { next.write(absent) };
     }
     // SAFETY: every field was copied from a table of this type, or written above.
     unsafe { copy.assume_init() }

@@ -26,6 +26,21 @@ pub(crate) struct Loader {
     pub(crate) quarantine: Mutex<BTreeMap<Digest, String>>,
 }
 
+/// A library that was read, checked and sealed, and may be mapped.
+pub(crate) struct Prepared {
+    image: Image,
+    facts: Facts,
+    manifest: Manifest,
+}
+
+/// Where the library to map comes from.
+pub(crate) enum Ready {
+    /// It is to be read, and must have this digest if there is one.
+    ToRead(Option<Digest>),
+    /// It was prepared ahead.
+    Ahead(Box<Result<Prepared, LoadError>>),
+}
+
 /// A library that is mapped and fits this host. Its `init` has not run.
 pub(crate) struct Mapped {
     pub(crate) manifest: Manifest,
@@ -33,12 +48,12 @@ pub(crate) struct Mapped {
 }
 
 impl Loader {
-    /// Reads, checks, seals and maps the candidate's library.
-    pub(crate) fn map(
+    /// Reads, checks and seals the candidate's library.
+    pub(super) fn prepare(
         &self,
         candidate: &Candidate,
         expected: Option<Digest>,
-    ) -> Result<Mapped, LoadError> {
+    ) -> Result<Prepared, LoadError> {
         let path = candidate.library.as_path();
         let bytes = self.read(path, expected)?;
         let facts = preflight(bytes.as_slice(), &self.rules)
@@ -48,7 +63,24 @@ impl Loader {
                 finding: Box::new(finding),
             })?;
         let manifest = checked_manifest(candidate, &facts, path)?;
-        let image = bytes.seal(self.scratch.as_ref())?;
+        Ok(Prepared {
+            image: bytes.seal(self.scratch.as_ref())?,
+            facts,
+            manifest,
+        })
+    }
+
+    /// Maps the candidate's library.
+    pub(crate) fn map(&self, candidate: &Candidate, ready: Ready) -> Result<Mapped, LoadError> {
+        let path = candidate.library.as_path();
+        let Prepared {
+            image,
+            facts,
+            manifest,
+        } = match ready {
+            Ready::ToRead(expected) => self.prepare(candidate, expected)?,
+            Ready::Ahead(prepared) => (*prepared)?,
+        };
         self.check_quarantine(&image)?;
         if let Some(prober) = &self.prober {
             self.probe(prober, &image)?;
@@ -73,8 +105,21 @@ impl Loader {
         }
     }
 
+    /// The digest of the candidate's library, as it is now.
+    pub(crate) fn digest(&self, candidate: &Candidate, ready: Ready) -> Result<Digest, LoadError> {
+        let expected = match ready {
+            Ready::ToRead(expected) => expected,
+            Ready::Ahead(prepared) => match *prepared {
+                Ok(prepared) => return digest(&prepared.image),
+                Err(_) => None,
+            },
+        };
+        let bytes = self.read(&candidate.library, expected)?;
+        Ok(Digest::of(bytes.as_slice()))
+    }
+
     /// Reads a library, which must have the digest if one is expected.
-    pub(crate) fn read(&self, path: &Path, expected: Option<Digest>) -> Result<Bytes, LoadError> {
+    fn read(&self, path: &Path, expected: Option<Digest>) -> Result<Bytes, LoadError> {
         let bytes = Bytes::read(path, self.limits.image_bytes)?;
         let Some(expected) = expected else {
             return Ok(bytes);

@@ -2,8 +2,10 @@
 //!
 //! The file is read once. [`preflight`] looks at those bytes without mapping them; [`image`] seals them;
 //! [`library`] maps the sealed bytes, never the path the user gave. [`probe`] tries a doubtful image in
-//! a child first. [`load`](self) goes through these steps in order.
+//! a child first. [`load`](self) goes through these steps in order; where there are many to load, `ahead`
+//! does all but the mapping on other threads.
 
+mod ahead;
 mod error;
 pub(crate) mod image;
 #[cfg(feature = "abi_stable")]
@@ -15,4 +17,4 @@ pub mod probe;
 
 pub use error::LoadError;
 pub(crate) use error::io_code;
-pub(crate) use load::{Loader, manifest_of};
+pub(crate) use load::{Loader, Ready, manifest_of};

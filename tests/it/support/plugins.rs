@@ -31,19 +31,16 @@ pub(crate) fn with_header(file: &str, flags: &[&str], defines: &[&str]) -> PathB
 /// A copy of `library` called `name` in `directory`; unlike the original, a test may spoil it.
 pub(crate) fn copy(library: &Path, directory: &Path, name: &str) -> PathBuf {
     let copy = directory.join(name);
-    fs::copy(library, &copy).unwrap();
+    fs::copy(library, &copy).expect("a fixture can be copied");
     copy
 }
 
 /// A plugin directory called after the plugin in `library`, which must be `loaded`, and the copy in it.
 pub(crate) fn plugin_directory(parent: &Path, library: &Path) -> (PathBuf, PathBuf) {
     let plugin = parent.join("loaded");
-    fs::create_dir(&plugin).unwrap();
-    fs::write(
-        plugin.join("plugin.json"),
-        r#"{"name":"loaded","version":"1.0.0"}"#,
-    )
-    .unwrap();
+    fs::create_dir(&plugin).expect("a directory can be made");
+    let manifest = r#"{"name":"loaded","version":"1.0.0"}"#;
+    fs::write(plugin.join("plugin.json"), manifest).expect("a manifest can be written");
     let library = copy(library, &plugin, "libloaded.so");
     (plugin, library)
 }
@@ -63,18 +60,20 @@ pub(crate) fn with_flips(bytes: &[u8], seed: u64, within: usize) -> Vec<u8> {
 }
 
 pub(crate) fn digest(library: &Path) -> Digest {
-    Digest::of(&fs::read(library).unwrap())
+    Digest::of(&fs::read(library).expect("a fixture can be read"))
 }
 
 pub(crate) fn host() -> Host {
-    Host::builder().build().unwrap()
+    Host::builder().build().expect("a host can be set up")
 }
 
 /// What the plugin sets under a label's own name.
 pub(crate) fn number(plugin: &Handle, label: &str) -> i64 {
     let mut ctx = Context::new();
-    plugin.call(label, &mut ctx).unwrap();
-    ctx.get(label).and_then(plg_host::Value::as_i64).unwrap()
+    plugin.call(label, &mut ctx).expect(label);
+    ctx.get(label)
+        .and_then(plg_host::Value::as_i64)
+        .expect(label)
 }
 
 /// The error's message and its causes, if it has this code.
