@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::discovery;
+use crate::discovery::{self, DiscoverError};
 use crate::error::Error;
 use crate::host::{Faults, Filter, Host, HostError, Setup};
 use crate::limits::Limits;
@@ -68,7 +68,8 @@ impl Builder {
     }
 
     /// Keeps images in files in a private directory under this one, instead of in memory: for systems
-    /// that do not let files in memory be mapped as code.
+    /// that do not let files in memory be mapped as code. The file of an image that is retained to the
+    /// end of the process stays behind.
     pub fn image_directory(mut self, parent: impl AsRef<Path>) -> Self {
         self.image_directory = Some(parent.as_ref().to_owned());
         self
@@ -92,25 +93,38 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// `host.images` when the directory for images cannot be made.
+    /// `host.images` when the directory for images cannot be made, `dir.unsafe` when others can write
+    /// where it is to be.
     pub fn build(self) -> Result<Host, Error> {
         if !self.faults.no_membarrier {
             crate::plugin::gate::membarrier::register();
         }
+        let limits = Arc::new(self.limits);
+        let discovery = discovery::Rules::new(&limits, self.allow_unsafe_directories);
         let scratch = match self.image_directory {
-            Some(parent) => match Scratch::create(&parent) {
-                Ok(scratch) => Some(Arc::new(scratch)),
-                Err(source) => return Err(HostError::Images { parent, source }.into()),
-            },
+            Some(parent) => {
+                // Whoever can write there could put another directory in place of ours.
+                let parent = match discovery::check_base(&parent, &discovery) {
+                    Ok(parent) => parent,
+                    Err(DiscoverError::Read { path, source }) => {
+                        let parent = path;
+                        return Err(HostError::Images { parent, source }.into());
+                    }
+                    Err(refused) => return Err(refused.into()),
+                };
+                match Scratch::create(&parent) {
+                    Ok(scratch) => Some(Arc::new(scratch)),
+                    Err(source) => return Err(HostError::Images { parent, source }.into()),
+                }
+            }
             None => None,
         };
-        let limits = Arc::new(self.limits);
         let mut rules = self.rules;
         rules.glibc = rules.glibc.or_else(library::glibc);
         Ok(Host::new(Setup {
             directories: self.directories,
             filter: self.filter,
-            discovery: discovery::Rules::new(&limits, self.allow_unsafe_directories),
+            discovery,
             loader: Loader {
                 limits,
                 rules,

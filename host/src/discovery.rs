@@ -156,7 +156,7 @@ impl Rules {
 /// meant it to be one.
 pub(crate) fn discover(base: &Path, rules: &Rules) -> Discovery {
     let mut found = Discovery::default();
-    let children = check_base(base, rules).and_then(|()| children(base));
+    let children = check_base(base, rules).and_then(|real| children(&real));
     let children = match children {
         Ok(children) => children,
         Err(problem) => {
@@ -176,14 +176,21 @@ pub(crate) fn discover(base: &Path, rules: &Rules) -> Discovery {
                 .filter_map(|path| look_at(path, rules))
                 .collect()
         };
-        let threads: Vec<_> = children
-            .chunks(share)
-            .map(|share| scope.spawn(move || look(share)))
+        // The first share is for this thread, and so is what no other thread can be had for.
+        let mut shares = children.chunks(share);
+        let own = shares.next().unwrap_or_default();
+        let threads: Vec<_> = shares
+            .map(|share| {
+                let start = thread::Builder::new().spawn_scoped(scope, move || look(share));
+                (share, start)
+            })
             .collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_default())
-            .collect::<Vec<_>>()
+        let mut looked_at = look(own);
+        for (share, thread) in threads {
+            let theirs = thread.ok().and_then(|thread| thread.join().ok());
+            looked_at.extend(theirs.unwrap_or_else(|| look(share)));
+        }
+        looked_at
     });
     for outcome in looked_at {
         match outcome {
@@ -196,23 +203,31 @@ pub(crate) fn discover(base: &Path, rules: &Rules) -> Discovery {
 
 /// The plugin at `path`: a directory with a `plugin.json`, or a library.
 pub(crate) fn candidate(path: &Path, rules: &Rules) -> Result<Candidate, DiscoverError> {
+    read_candidate(path, rules).map(|(candidate, _)| candidate)
+}
+
+/// As [`candidate`], with the bytes of a library that was read to find out.
+pub(crate) fn read_candidate(
+    path: &Path,
+    rules: &Rules,
+) -> Result<(Candidate, Option<Bytes>), DiscoverError> {
     let read = |source| DiscoverError::Read {
         path: path.to_owned(),
         source,
     };
     let metadata = fs::metadata(path).map_err(read)?;
     if metadata.is_dir() {
-        check_base(path, rules)?;
-        return match manifest_in(path, rules)? {
-            Some(parsed) => in_directory(path, parsed, rules),
+        let path = check_base(path, rules)?;
+        return match manifest_in(&path, rules)? {
+            Some(parsed) => Ok((in_directory(&path, parsed, rules)?, None)),
             None => Err(DiscoverError::Read {
                 path: path.join(MANIFEST),
                 source: io::ErrorKind::NotFound.into(),
             }),
         };
     }
-    check_way(path, rules)?;
-    bare(path, &metadata, rules)
+    let (candidate, bytes) = bare(&check_way(path, rules)?, &metadata, rules)?;
+    Ok((candidate, Some(bytes)))
 }
 
 type Parsed = plg_packaging::Parsed;
@@ -275,7 +290,7 @@ fn look_at(path: &Path, rules: &Rules) -> Option<Result<Candidate, DiscoverError
     if metadata.len() == 0 {
         return kind_problem("an empty file");
     }
-    Some(bare(path, &metadata, rules))
+    Some(bare(path, &metadata, rules).map(|(candidate, _)| candidate))
 }
 
 /// The manifest in a directory; `None` when there is none. The name is opened without following a
@@ -325,7 +340,7 @@ fn in_directory(
     rules: &Rules,
 ) -> Result<Candidate, DiscoverError> {
     let name = parsed.manifest.name.as_str();
-    let library = match &parsed.manifest.source {
+    let mut library = match &parsed.manifest.source {
         Some(Source::LocalSo { path }) => directory.join(path.as_str()),
         _ => {
             let names = [
@@ -347,9 +362,12 @@ fn in_directory(
         Ok(metadata) if metadata.is_file() && library.parent() == Some(directory) => {
             check_owner(&library, &metadata, rules)?;
         }
-        Ok(_) => check_way(&library, rules)?,
-        // That it cannot be read is said when it is loaded.
-        Err(_) => {}
+        Ok(_) => library = check_way(&library, rules)?,
+        // That it cannot be read is said when it is loaded; until then nobody else may put it there.
+        Err(_) => {
+            let way = library.ancestors().skip(1).find(|parent| parent.exists());
+            check_base(way.unwrap_or(directory), rules)?;
+        }
     }
     Ok(Candidate {
         manifest: parsed.manifest,
@@ -360,7 +378,11 @@ fn in_directory(
 }
 
 /// A library that describes itself.
-fn bare(path: &Path, metadata: &Metadata, rules: &Rules) -> Result<Candidate, DiscoverError> {
+fn bare(
+    path: &Path,
+    metadata: &Metadata,
+    rules: &Rules,
+) -> Result<(Candidate, Bytes), DiscoverError> {
     check_owner(path, metadata, rules)?;
     let refused = |source| DiscoverError::Library {
         path: path.to_owned(),
@@ -368,27 +390,31 @@ fn bare(path: &Path, metadata: &Metadata, rules: &Rules) -> Result<Candidate, Di
     };
     let bytes = Bytes::read(path, rules.image_bytes).map_err(refused)?;
     let parsed = manifest_of(&bytes).map_err(refused)?;
-    Ok(Candidate {
+    let candidate = Candidate {
         manifest: parsed.manifest,
         library: path.to_owned(),
         directory: None,
         warnings: parsed.warnings,
-    })
+    };
+    Ok((candidate, bytes))
 }
 
-/// Neither a file nor a directory on the way to it may be open to others, whatever links lead there.
-fn check_way(path: &Path, rules: &Rules) -> Result<(), DiscoverError> {
+/// Where a file really is, behind all links: neither it nor a directory on that way may be open to
+/// others. What is opened later is this path and not the one with the links.
+fn check_way(path: &Path, rules: &Rules) -> Result<PathBuf, DiscoverError> {
     let read = |source| DiscoverError::Read {
         path: path.to_owned(),
         source,
     };
     let real = path.canonicalize().map_err(read)?;
     check_owner(&real, &fs::metadata(&real).map_err(read)?, rules)?;
-    check_base(real.parent().unwrap_or(&real), rules)
+    check_base(real.parent().unwrap_or(&real), rules)?;
+    Ok(real)
 }
 
-/// Whoever can write to a directory on the way can put a plugin there, so all of them are looked at.
-fn check_base(base: &Path, rules: &Rules) -> Result<(), DiscoverError> {
+/// Where a directory really is. Whoever can write to a directory on the way can put a plugin there, so
+/// all of them are looked at.
+pub(crate) fn check_base(base: &Path, rules: &Rules) -> Result<PathBuf, DiscoverError> {
     let read = |source| DiscoverError::Read {
         path: base.to_owned(),
         source,
@@ -398,7 +424,7 @@ fn check_base(base: &Path, rules: &Rules) -> Result<(), DiscoverError> {
         let metadata = fs::metadata(directory).map_err(read)?;
         check_owner(directory, &metadata, rules)?;
     }
-    Ok(())
+    Ok(base)
 }
 
 /// A sticky directory, such as `/tmp`, lets others add names but not replace ours; it will do on the way
@@ -409,7 +435,8 @@ fn check_owner(path: &Path, metadata: &Metadata, rules: &Rules) -> Result<(), Di
     if rules.allow_unsafe_directories {
         return Ok(());
     }
-    let why = if metadata.mode() & WRITABLE_BY_OTHERS != 0 && metadata.mode() & STICKY == 0 {
+    let sticky = metadata.is_dir() && metadata.mode() & STICKY != 0;
+    let why = if metadata.mode() & WRITABLE_BY_OTHERS != 0 && !sticky {
         "everybody can write to it: run `chmod o-w` on it".to_owned()
     } else if metadata.uid() != 0 && metadata.uid() != geteuid().as_raw() {
         format!("it belongs to user {}: run `chown` on it", metadata.uid())

@@ -16,7 +16,8 @@ use crate::census::Census;
 use crate::context::Context;
 use crate::context::frame::Call;
 use crate::discovery::{self, Candidate, Discovery};
-use crate::error::Error;
+use crate::error::{Error, distance};
+use crate::loader::image::Bytes;
 use crate::loader::preflight::{self, Report};
 use crate::loader::{LoadError, Loader, Ready};
 use crate::plugin::generation::{Generation, Room};
@@ -218,8 +219,8 @@ impl Host {
     /// bytes of that name are.
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Handle, Error> {
         self.inner.check_open()?;
-        let candidate = discovery::candidate(path.as_ref(), &self.inner.setup.discovery)?;
-        self.inner.load(&candidate, Ready::ToRead(None))
+        let (candidate, bytes) = self.inner.read(path.as_ref())?;
+        self.inner.load(&candidate, Ready::ToCheck(bytes, None))
     }
 
     /// Like [`load`](Self::load), if the library's bytes have this SHA-256.
@@ -229,8 +230,9 @@ impl Host {
     /// As for `load`, and `native.hash` when they have another.
     pub fn load_pinned(&self, path: impl AsRef<Path>, digest: Digest) -> Result<Handle, Error> {
         self.inner.check_open()?;
-        let candidate = discovery::candidate(path.as_ref(), &self.inner.setup.discovery)?;
-        self.inner.load(&candidate, Ready::ToRead(Some(digest)))
+        let (candidate, bytes) = self.inner.read(path.as_ref())?;
+        self.inner
+            .load(&candidate, Ready::ToCheck(bytes, Some(digest)))
     }
 
     /// The plugin of that name.
@@ -275,9 +277,9 @@ impl Host {
         options: UpgradeOptions,
     ) -> Result<Upgraded, Error> {
         self.inner.check_open()?;
-        let plugin = self.inner.find(name)?;
-        let candidate = discovery::candidate(path.as_ref(), &self.inner.setup.discovery)?;
-        self.inner.upgrade(&plugin, &candidate, options)
+        let plugin = self.inner.find_begun(name)?;
+        let (candidate, bytes) = self.inner.read(path.as_ref())?;
+        self.inner.upgrade(&plugin, &candidate, bytes, options)
     }
 
     /// Unloads the plugin of that name and says what became of its code. Its calls fail with
@@ -287,12 +289,12 @@ impl Host {
     ///
     /// `plugin.not_found`, and `plugin.unloaded` when it is not loaded.
     pub fn unload(&self, name: &str) -> Result<Unloaded, Error> {
-        let plugin = self.inner.find(name)?;
+        let plugin = self.inner.find_begun(name)?;
         let turn = take_turn(&plugin)?;
         let _ = turn.sweep();
         match turn.publish(None) {
             Some(unloaded) => Ok(unloaded),
-            None => Err(not_loaded(&plugin)),
+            None => Err(self.inner.not_loaded(&plugin)),
         }
     }
 
@@ -327,10 +329,10 @@ impl Host {
         let plugins = self.inner.catalog.all();
         let current = |plugin: &&Arc<Plugin>| plugin.current().is_some();
         let generations = plugins.iter().filter(current).count();
-        let mapped: usize = plugins.iter().map(|plugin| plugin.mapped()).sum();
+        let retained: usize = plugins.iter().map(|plugin| plugin.retained()).sum();
         let scratch = self.inner.setup.loader.scratch.as_ref();
         let images = scratch.map(|scratch| scratch.directory());
-        Census::take(generations, mapped - generations, images)
+        Census::take(generations, retained, images)
     }
 
     /// Digests that are not loaded because they crashed, with the reason.
@@ -404,9 +406,25 @@ impl Inner {
         }
     }
 
+    /// The plugin of that name, even one whose first load is under way.
+    fn find_begun(&self, name: &str) -> Result<Arc<Plugin>, Error> {
+        let found = self.catalog.find(name).cloned();
+        found.ok_or_else(|| self.not_found(name))
+    }
+
+    fn not_loaded(&self, plugin: &Plugin) -> Error {
+        let name = plugin.name();
+        if plugin.was_published() {
+            Error::NotLoaded { name: name.clone() }
+        } else {
+            self.not_found(name.as_str())
+        }
+    }
+
     fn find(&self, name: &str) -> Result<Arc<Plugin>, Error> {
         self.catalog
             .find(name)
+            .filter(|plugin| plugin.was_published())
             .cloned()
             .ok_or_else(|| self.not_found(name))
     }
@@ -416,6 +434,7 @@ impl Inner {
         let all = self.catalog.all();
         let similar = all
             .iter()
+            .filter(|plugin| plugin.was_published())
             .map(|plugin| plugin.name())
             .filter(|known| known.as_str() != name)
             .min_by_key(|known| distance(known.as_str(), name))
@@ -431,6 +450,10 @@ impl Inner {
             return Err(HostError::Closed.into());
         }
         Ok(())
+    }
+
+    fn read(&self, path: &Path) -> Result<(Candidate, Option<Bytes>), Error> {
+        Ok(discovery::read_candidate(path, &self.setup.discovery)?)
     }
 
     fn load(&self, candidate: &Candidate, ready: Ready) -> Result<Handle, Error> {
@@ -471,6 +494,7 @@ impl Inner {
         &self,
         plugin: &Plugin,
         candidate: &Candidate,
+        bytes: Option<Bytes>,
         options: UpgradeOptions,
     ) -> Result<Upgraded, Error> {
         let name = plugin.name();
@@ -481,7 +505,7 @@ impl Inner {
         let turn = take_turn(plugin)?;
         let _ = turn.sweep();
         let Some(current) = plugin.current() else {
-            return Err(not_loaded(plugin));
+            return Err(self.not_loaded(plugin));
         };
         let (from, to) = (
             current.manifest.version.clone(),
@@ -492,7 +516,7 @@ impl Inner {
             let name = name.clone();
             return Err(UpgradeError::Downgrade { name, from, to }.into());
         }
-        let generation = self.start(plugin, &turn, candidate, Ready::ToRead(None))?;
+        let generation = self.start(plugin, &turn, candidate, Ready::ToCheck(bytes, None))?;
         let number = generation.number;
         let retired = turn.publish(Some(generation)).unwrap_or(Unloaded::Unmapped);
         Ok(Upgraded {
@@ -568,30 +592,8 @@ impl Others for Inner {
     }
 }
 
-fn not_loaded(plugin: &Plugin) -> Error {
-    Error::NotLoaded {
-        name: plugin.name().clone(),
-    }
-}
-
 fn take_turn(plugin: &Plugin) -> Result<Turn<'_>, Error> {
     plugin.take_turn().ok_or_else(|| Error::Busy {
         name: plugin.name().clone(),
     })
-}
-
-/// How many letters differ, for suggestions; names are short.
-pub(crate) fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (line, letter) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, other) in right.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
 }

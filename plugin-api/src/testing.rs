@@ -82,7 +82,7 @@ impl Call {
     /// Sets a deadline this far from now.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.state.deadline = Some(Instant::now() + limit);
+        self.state.deadline = Instant::now().checked_add(limit);
         self
     }
 

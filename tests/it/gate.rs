@@ -36,10 +36,11 @@ impl<const LIGHT: bool, const HEAVY: bool, const RELEASE: bool> Atomics
         }
     }
 
-    fn heavy_barrier() {
+    fn heavy_barrier() -> bool {
         if HEAVY {
             fence(Ordering::SeqCst);
         }
+        true
     }
 }
 

@@ -22,7 +22,7 @@ mod plugin;
 use std::fmt;
 use std::sync::LazyLock;
 
-use crate::host::distance;
+use crate::error::distance;
 
 /// One code.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -90,7 +90,7 @@ fn during<T>(token: u64, expired: T, failed: T, act: impl FnOnce(Running<'_>) ->
 #[cold]
 fn expired_use<T>(answer: T) -> T {
     let told = panic::catch_unwind(|| {
-        tracing::warn!("a plugin used a context after its call or on another thread");
+        tracing::debug!("a plugin used a context after its call or on another thread");
     });
     // A subscriber's panic stops here as well, and dropping it could panic again.
     std::mem::forget(told);
@@ -467,7 +467,9 @@ unsafe fn write(running: Running<'_>, position: usize, value: ValueRef) -> i32 {
         (tag::F64, place) => *place = Value::F64(f64::from_bits(value.bits)),
         (tag::BOOL, place) => *place = Value::Bool(value.bits != 0),
         // The allocation of the text before serves the next one.
-        (tag::STR, Value::Str(place)) if value.len as usize <= running.limits().value_bytes => {
+        (tag::STR, Value::Str(place))
+            if value.len as usize <= running.limits().value_bytes && is_apart(value, place) =>
+        {
             // SAFETY: the caller's promise.
             let Ok(text) = std::str::from_utf8(unsafe { view::payload(value) }) else {
                 return status::BAD_VALUE;
@@ -484,6 +486,13 @@ unsafe fn write(running: Running<'_>, position: usize, value: ValueRef) -> i32 {
         }
     }
     status::OK
+}
+
+/// Whether a text lies outside `place`, which it would be copied into. A plugin may set a part of what
+/// it got from the same key.
+fn is_apart(text: ValueRef, place: &String) -> bool {
+    let own = place.as_bytes().as_ptr_range();
+    text.bits != 0 && !own.contains(&std::ptr::with_exposed_provenance(text.bits as usize))
 }
 
 /// Stores a copy of the plugin's value under a new key.
@@ -519,7 +528,9 @@ unsafe fn excerpt(text: Str, limit: usize) -> String {
     // SAFETY: the caller's promise.
     let bytes = unsafe { view::bytes(text) };
     match bytes.get(..limit) {
-        Some(start) => String::from_utf8_lossy(start).into_owned() + "…",
-        None => String::from_utf8_lossy(bytes).into_owned(),
+        Some(start) if start.len() < bytes.len() => {
+            String::from_utf8_lossy(start).into_owned() + "…"
+        }
+        _ => String::from_utf8_lossy(bytes).into_owned(),
     }
 }

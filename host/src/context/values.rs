@@ -175,10 +175,11 @@ impl Context {
         self
     }
 
-    /// Sets the deadline to this far from now.
+    /// Sets the deadline to this far from now; one beyond what the clock can say is none.
     #[must_use]
-    pub fn timeout(self, limit: Duration) -> Self {
-        self.deadline(Instant::now() + limit)
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.bounds.deadline = Instant::now().checked_add(limit);
+        self
     }
 
     /// Lets `cancel` cancel the calls that follow.

@@ -13,7 +13,7 @@ const THREADS: usize = 4;
 const WORTHWHILE: usize = 4;
 
 /// A thread that prepares some of the candidates, and holds one until it is asked for.
-struct Helper<'scope> {
+struct Worker<'scope> {
     prepared: Receiver<Box<Result<Prepared, LoadError>>>,
     thread: ScopedJoinHandle<'scope, ()>,
 }
@@ -38,43 +38,43 @@ impl Loader {
             _ => threads.min(THREADS),
         };
         thread::scope(|scope| {
-            let helpers: Vec<_> = (0..threads)
+            let workers: Vec<_> = (0..threads)
                 .map(|first| {
                     let share = to_prepare.iter().copied().skip(first).step_by(threads);
-                    self.help(scope, share)
+                    self.work(scope, share)
                 })
                 .collect();
-            let mut turns = helpers.iter().cycle();
+            let mut turns = workers.iter().cycle();
             for (candidate, missing) in all() {
-                let helper = if *missing { turns.next() } else { None };
-                let prepared = helper.and_then(|helper| helper.as_ref()?.prepared.recv().ok());
-                let ready = prepared.map_or(Ready::ToRead(None), Ready::Ahead);
+                let worker = if *missing { turns.next() } else { None };
+                let prepared = worker.and_then(|worker| worker.as_ref()?.prepared.recv().ok());
+                let ready = prepared.map_or(Ready::ToCheck(None, None), Ready::Ahead);
                 load(candidate, ready);
             }
-            for helper in helpers.into_iter().flatten() {
-                drop(helper.prepared);
+            for worker in workers.into_iter().flatten() {
+                drop(worker.prepared);
                 // One that panicked stopped preparing, and its share was read here instead.
-                let _ = helper.thread.join();
+                let _ = worker.thread.join();
             }
         });
     }
 
     /// Starts a thread that prepares these; `None` when that cannot be done.
-    fn help<'scope, 'all>(
+    fn work<'scope, 'all>(
         &'all self,
         scope: &'scope Scope<'scope, 'all>,
         share: impl Iterator<Item = &'all Candidate> + Send + 'scope,
-    ) -> Option<Helper<'scope>> {
+    ) -> Option<Worker<'scope>> {
         let (sender, prepared) = sync_channel(0);
         let prepare = move || {
             for candidate in share {
-                let prepared = Box::new(self.prepare(candidate, None));
+                let prepared = Box::new(self.prepare(candidate, None, None));
                 if sender.send(prepared).is_err() {
                     break;
                 }
             }
         };
         let thread = thread::Builder::new().spawn_scoped(scope, prepare).ok()?;
-        Some(Helper { prepared, thread })
+        Some(Worker { prepared, thread })
     }
 }

@@ -8,8 +8,9 @@ use thiserror::Error;
 
 use super::preflight::Finding;
 
-/// Why a file was not loaded. Nothing of it runs in the host when this is returned, except for
-/// [`Init`](Self::Init), whose plugin ran and was taken out again.
+/// Why a file was not loaded. No code of it ran in the host but for the last three: then constructors
+/// and the getter of the descriptor did, and with [`Init`](Self::Init) the plugin itself. It is taken out
+/// again, or retained where that cannot be.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LoadError {

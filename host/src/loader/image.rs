@@ -86,7 +86,7 @@ impl Bytes {
         }
         // The file may grow while it is read; one byte over the limit says so.
         let read = Read::by_ref(&mut file)
-            .take(limit + 1)
+            .take(limit.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(failed)?;
         if read as u64 > limit {

@@ -82,8 +82,9 @@ impl Library {
             }),
             Err(problem) => {
                 let path = image.origin().to_owned();
-                // Nothing of the image but constructors and the getter ran, so it can go at once; if
-                // it cannot, it stays mapped and its image with it.
+                // Nothing of the image but constructors and the getter ran. It was not made by
+                // `plugin!`, whose descriptor is whole, so it has no stand-ins for libc's functions, and
+                // glibc keeps it mapped if a constructor left a destructor behind.
                 let file = image.path();
                 if mapping.close().is_err() || search(&file, |_| true).is_some() {
                     std::mem::forget(image);
@@ -181,12 +182,13 @@ impl Library {
         Some(unsafe { getter.ok()?() })
     }
 
-    /// Unmaps an image of which nothing but constructors and getters ever ran; what stays mapped keeps
-    /// its path.
+    /// Unmaps an image of which nothing but constructors and getters ran, unless those left something
+    /// in the process; what stays mapped keeps its path.
     pub(crate) fn abandon(self) {
-        // SAFETY: no entry point was called, so no thread and no destructor of it is waiting, unless a
-        // constructor saw to that; then glibc keeps it mapped or the author's constructor is at fault.
-        drop(unsafe { self.close() });
+        if self.live() == 0 && self.fini() == 0 {
+            // SAFETY: no entry point was called, no thread of it is alive, and its keys are deleted.
+            drop(unsafe { self.close() });
+        }
     }
 
     /// Unmaps the image, and makes sure that it is gone.

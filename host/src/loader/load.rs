@@ -35,8 +35,8 @@ pub(crate) struct Prepared {
 
 /// Where the library to map comes from.
 pub(crate) enum Ready {
-    /// It is to be read, and must have this digest if there is one.
-    ToRead(Option<Digest>),
+    /// It is to be read, unless it was, and must have this digest if there is one.
+    ToCheck(Option<Bytes>, Option<Digest>),
     /// It was prepared ahead.
     Ahead(Box<Result<Prepared, LoadError>>),
 }
@@ -52,10 +52,11 @@ impl Loader {
     pub(super) fn prepare(
         &self,
         candidate: &Candidate,
+        bytes: Option<Bytes>,
         expected: Option<Digest>,
     ) -> Result<Prepared, LoadError> {
         let path = candidate.library.as_path();
-        let bytes = self.read(path, expected)?;
+        let bytes = self.read(path, bytes, expected)?;
         let facts = preflight(bytes.as_slice(), &self.rules)
             .into_facts()
             .map_err(|finding| LoadError::Refused {
@@ -78,7 +79,7 @@ impl Loader {
             facts,
             manifest,
         } = match ready {
-            Ready::ToRead(expected) => self.prepare(candidate, expected)?,
+            Ready::ToCheck(bytes, expected) => self.prepare(candidate, bytes, expected)?,
             Ready::Ahead(prepared) => (*prepared)?,
         };
         self.check_quarantine(&image)?;
@@ -107,20 +108,28 @@ impl Loader {
 
     /// The digest of the candidate's library, as it is now.
     pub(crate) fn digest(&self, candidate: &Candidate, ready: Ready) -> Result<Digest, LoadError> {
-        let expected = match ready {
-            Ready::ToRead(expected) => expected,
+        let (bytes, expected) = match ready {
+            Ready::ToCheck(bytes, expected) => (bytes, expected),
             Ready::Ahead(prepared) => match *prepared {
                 Ok(prepared) => return digest(&prepared.image),
-                Err(_) => None,
+                Err(_) => (None, None),
             },
         };
-        let bytes = self.read(&candidate.library, expected)?;
+        let bytes = self.read(&candidate.library, bytes, expected)?;
         Ok(Digest::of(bytes.as_slice()))
     }
 
-    /// Reads a library, which must have the digest if one is expected.
-    fn read(&self, path: &Path, expected: Option<Digest>) -> Result<Bytes, LoadError> {
-        let bytes = Bytes::read(path, self.limits.image_bytes)?;
+    /// Reads a library, unless it was, which must have the digest if one is expected.
+    fn read(
+        &self,
+        path: &Path,
+        bytes: Option<Bytes>,
+        expected: Option<Digest>,
+    ) -> Result<Bytes, LoadError> {
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => Bytes::read(path, self.limits.image_bytes)?,
+        };
         let Some(expected) = expected else {
             return Ok(bytes);
         };
@@ -204,17 +213,24 @@ fn checked_manifest(
     path: &Path,
 ) -> Result<Manifest, LoadError> {
     let embedded = embedded(facts, path)?.manifest;
-    if candidate.directory.is_none() {
-        return Ok(embedded);
-    }
-    if embedded.name != candidate.manifest.name {
-        return Err(LoadError::Identity {
+    let expected = &candidate.manifest;
+    let differ = |expected: String, found: String| {
+        Err(LoadError::Identity {
             path: path.to_owned(),
-            expected: candidate.manifest.name.to_string(),
-            found: embedded.name.to_string(),
-        });
+            expected,
+            found,
+        })
+    };
+    if embedded.name != expected.name {
+        return differ(expected.name.to_string(), embedded.name.to_string());
     }
-    Ok(candidate.manifest.clone())
+    // A bare file may be another one by now than when it was looked at, and its version was compared
+    // with that of the running generation.
+    if candidate.directory.is_none() && embedded.version != expected.version {
+        let with = |version| format!("{} {version}", expected.name);
+        return differ(with(&expected.version), with(&embedded.version));
+    }
+    Ok(expected.clone())
 }
 
 /// Labels may stand in the manifest or in the descriptor; where both list them, they count together.

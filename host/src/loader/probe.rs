@@ -5,10 +5,10 @@
 //! program that calls [`run_if_asked`] first thing in `main`: the `plg` command does, and an app can.
 
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,8 +22,11 @@ use super::library::Library;
 
 /// The argument that makes a program a probe.
 const ARGUMENT: &str = "__plg-probe";
-/// What a probe says when it lived through mapping the image.
-const DONE: &[u8] = b"mapped\n";
+/// The status of a probe that mapped the image. A constructor that ends the process would hardly choose
+/// this one.
+const MAPPED: i32 = 77;
+/// The status of a probe that lived and could not map the image.
+const REFUSED: i32 = 78;
 
 /// The program that maps images on trial.
 #[derive(Clone, Debug)]
@@ -42,11 +45,13 @@ pub fn run_if_asked() {
     if std::env::args_os().nth(1).as_deref() != Some(OsStr::new(ARGUMENT)) {
         return;
     }
+    // The image's destructors run at the exit. A crash in one of them counts: the host would meet it
+    // when it unmaps the image.
     let code = match run() {
-        Ok(()) => 0,
+        Ok(()) => MAPPED,
         Err(error) => {
             let _ = writeln!(io::stderr(), "{error}");
-            1
+            REFUSED
         }
     };
     std::process::exit(code);
@@ -67,15 +72,14 @@ impl Prober {
             .arg(ARGUMENT)
             .env_clear()
             .stdin(image.reopen().map_err(start)?)
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .map_err(start)?;
-        let ending = watch(&mut child, limit).map_err(start)?;
-        match ending {
-            None => Ok(()),
-            Some(ending) => Err(LoadError::Probe {
+        match watch(&mut child, limit).map_err(start)? {
+            Ending::Mapped | Ending::Refused => Ok(()),
+            Ending::Crashed(ending) => Err(LoadError::Probe {
                 path: image.origin().to_owned(),
                 ending,
             }),
@@ -83,31 +87,39 @@ impl Prober {
     }
 }
 
-/// Waits for the child; `None` when it lived through it, else how it ended.
-fn watch(child: &mut Child, limit: Duration) -> io::Result<Option<String>> {
-    let ended = wait(child, limit)?;
-    // A child that nobody has waited for keeps its number, so this ends what it left behind and nothing
-    // else.
-    kill(child)?;
+/// How the child ended.
+enum Ending {
+    /// It mapped the image.
+    Mapped,
+    /// It could not map the image and said so; mapping it here gives the linker's words.
+    Refused,
+    /// It crashed, in these words.
+    Crashed(String),
+}
+
+/// Waits for the child and ends what it left behind, whatever happens.
+fn watch(child: &mut Child, limit: Duration) -> io::Result<Ending> {
+    let ended = wait(child, limit);
+    // A child that nobody has waited for keeps its number, so this ends its group and nothing else. It
+    // may have left the group, so it is ended by itself as well.
+    let group = kill_group(child);
+    let alone = child.kill();
     let status = child.wait()?;
-    if !ended {
-        return Ok(Some(format!("did not end within {limit:?}")));
+    group.and(alone)?;
+    if !ended? {
+        return Ok(Ending::Crashed(format!("did not end within {limit:?}")));
     }
-    let mut said = Vec::new();
-    if let Some(stdout) = &mut child.stdout {
-        // What the child started may still hold the pipe open, so nothing is waited for. A plugin may
-        // print too; what counts is what comes last, within a bound.
-        rustix::io::ioctl_fionbio(&*stdout, true)?;
-        let _ = stdout.take(64 << 10).read_to_end(&mut said);
-    }
-    if status.success() && said.ends_with(DONE) {
-        return Ok(None);
-    }
-    Ok(Some(describe(status)))
+    Ok(match (status.signal(), status.code()) {
+        (None, Some(MAPPED)) => Ending::Mapped,
+        (None, Some(REFUSED)) => Ending::Refused,
+        (Some(signal), _) => Ending::Crashed(format!("was killed by signal {signal}")),
+        (None, Some(0)) => Ending::Crashed("ended before the library was mapped".to_owned()),
+        (None, code) => Ending::Crashed(format!("failed with status {}", code.unwrap_or(-1))),
+    })
 }
 
 /// Ends the child with everything it started.
-fn kill(child: &Child) -> io::Result<()> {
+fn kill_group(child: &Child) -> io::Result<()> {
     match kill_process_group(id(child)?, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
@@ -122,25 +134,18 @@ fn id(child: &Child) -> io::Result<Pid> {
 /// Whether the child ended within `limit`.
 fn wait(child: &Child, limit: Duration) -> io::Result<bool> {
     let process = pidfd_open(id(child)?, PidfdFlags::empty())?;
-    let deadline = Instant::now() + limit;
+    // A limit beyond what a clock can say is none.
+    let deadline = Instant::now().checked_add(limit);
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let mut ended = [PollFd::new(&process, PollFlags::IN)];
-        match poll(&mut ended, Some(&timeout)) {
+        match poll(&mut ended, timeout.as_ref()) {
             Ok(0) => return Ok(false),
             Ok(_) => return Ok(true),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    match (status.signal(), status.code()) {
-        (Some(signal), _) => format!("was killed by signal {signal}"),
-        (None, Some(0)) => "ended before the library was mapped".to_owned(),
-        (None, code) => format!("failed with status {}", code.unwrap_or(-1)),
     }
 }
 
@@ -163,9 +168,7 @@ fn run() -> Result<(), LoadError> {
     );
     let bytes = Bytes::read(Path::new("/proc/self/fd/0"), u64::MAX - 1)?;
     let library = Library::open(bytes.seal(None)?)?;
-    let mut stdout = io::stdout();
-    let _ = stdout.write_all(DONE).and_then(|()| stdout.flush());
-    // Destructors of the image may crash too, and they are not what was asked.
+    // It stays mapped to the end.
     drop(library);
     Ok(())
 }

@@ -33,8 +33,8 @@ pub trait Atomics {
     /// that has passed [`heavy_barrier`](Self::heavy_barrier) since.
     fn light_barrier();
 
-    /// Makes every other thread pass a full barrier.
-    fn heavy_barrier();
+    /// Makes every other thread pass a full barrier; says whether that worked.
+    fn heavy_barrier() -> bool;
 }
 
 /// See [`Atomics::Sequence`].
@@ -195,13 +195,14 @@ impl<T, L: Default, A: Atomics> Gate<T, L, A> {
         if before.is_null() {
             return None;
         }
-        A::heavy_barrier();
+        // Without the barrier any lane may be inside and not show it yet.
+        let seen = A::heavy_barrier();
         let inside = self
             .lanes()
             .enumerate()
             .filter_map(|(number, lane)| {
                 let sequence = lane.sequence.acquire();
-                (sequence & 1 == 1).then_some((number, sequence))
+                (sequence & 1 == 1 || !seen).then_some((number, sequence))
             })
             .collect();
         // SAFETY: it came from `Arc::into_raw` above, and the exchange handed it to this caller alone.
@@ -357,11 +358,9 @@ impl Atomics for Machine {
         }
     }
 
-    fn heavy_barrier() {
+    fn heavy_barrier() -> bool {
         atomic::fence(Ordering::SeqCst);
-        if membarrier::is_registered() {
-            membarrier::issue();
-        }
+        !membarrier::is_registered() || membarrier::issue()
     }
 }
 
@@ -421,8 +420,9 @@ pub(crate) mod membarrier {
         REGISTERED.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn issue() {
-        call(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    /// The kernel may stop answering, when the app forbids itself the call.
+    pub(crate) fn issue() -> bool {
+        call(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
     }
 
     fn call(command: libc::c_int) -> bool {

@@ -49,6 +49,9 @@ impl Handle {
 
     /// Calls `label` with these values; what the plugin set is in `context` afterwards.
     ///
+    /// A label that no generation ever listed is refused here when the plugin lists its labels; one that
+    /// an earlier generation had reaches the plugin, which says that it has it no more.
+    ///
     /// # Errors
     ///
     /// [`Error::Call`] with the codes `call.*`, `ctx.*` or `plugin.unloaded`.

@@ -68,7 +68,8 @@ impl Labels {
         rest.get(name).cloned()
     }
 
-    /// The entry of `label`, made when there is none; the common one when there is no more room.
+    /// The entry of `label`, made when there is none; when there is no more room, one that counts in the
+    /// common place.
     pub(crate) fn entry(&self, label: &Label) -> Arc<Entry> {
         if let Some(entry) = self.find_any(label.as_str()) {
             return entry;
@@ -85,7 +86,8 @@ impl Labels {
             .count();
         let place = taken + rest.len() + 1;
         if place > self.limit {
-            return self.other.clone();
+            // It keeps its name and counts with the others.
+            return Arc::new(Entry::new(label.as_str(), self.other.place));
         }
         let entry = Arc::new(Entry::new(label.as_str(), place));
         let free = self

@@ -1,7 +1,7 @@
 //! The plugin itself: call, publish, retire.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -44,6 +44,8 @@ pub(crate) struct Plugin {
     faults: Faults,
     state: Mutex<State>,
     turns: Condvar,
+    /// Whether a generation was ever published; until then there is no plugin of this name for anybody.
+    published: AtomicBool,
     others: Weak<dyn Others>,
 }
 
@@ -98,6 +100,7 @@ impl Plugin {
             faults,
             state: Mutex::default(),
             turns: Condvar::new(),
+            published: AtomicBool::new(false),
             others,
         }
     }
@@ -120,7 +123,7 @@ impl Plugin {
         if let Some(entry) = self.labels.find_any(label) {
             return self.call_entry(&entry, label, context);
         }
-        self.check_label(label)?;
+        self.check_label(label, self.current().as_deref())?;
         self.call_entry(self.labels.other(), label, context)
     }
 
@@ -204,7 +207,7 @@ impl Plugin {
         label: &str,
         context: &mut Context,
     ) -> Result<(), crate::Error> {
-        self.check_label(label)?;
+        self.check_label(label, Some(generation))?;
         let entry = self.labels.find_any(label);
         let entry = entry.as_ref().unwrap_or(self.labels.other());
         HERE.with(|here| {
@@ -218,17 +221,18 @@ impl Plugin {
 
     /// The counters of a label, for a handle that calls it often.
     pub(super) fn resolve(&self, label: &str) -> Result<Arc<Entry>, crate::Error> {
-        if let Some(entry) = self.labels.find_any(label) {
-            return Ok(entry);
-        }
-        self.check_label(label)?;
+        self.check_label(label, self.current().as_deref())?;
         Ok(self.labels.entry(&self.label(label)?))
     }
 
-    /// Refuses a label that the current generation says it does not have.
-    fn check_label(&self, label: &str) -> Result<(), crate::Error> {
+    /// Refuses a label that the generation says it does not have.
+    fn check_label(
+        &self,
+        label: &str,
+        generation: Option<&Generation>,
+    ) -> Result<(), crate::Error> {
         self.label(label)?;
-        let Some(generation) = self.current() else {
+        let Some(generation) = generation else {
             return Ok(());
         };
         let known = &generation.manifest.labels;
@@ -251,6 +255,12 @@ impl Plugin {
 
     #[cold]
     fn refused(&self, label: &str, refused: Refused) -> crate::Error {
+        if !self.was_published() {
+            return crate::Error::NotFound {
+                name: self.name.to_string(),
+                similar: None,
+            };
+        }
         self.failed(
             label,
             match refused {
@@ -272,6 +282,9 @@ impl Plugin {
 
     /// The current generation, kept until the caller drops it.
     pub(crate) fn current(&self) -> Option<Arc<Generation>> {
+        if !self.was_published() {
+            return None;
+        }
         HERE.with(|here| {
             let pass = self.gate.enter(Number::of(here)).ok()?;
             Some(pass.keep())
@@ -296,14 +309,14 @@ impl Plugin {
         read(&self.lock().retained)
     }
 
+    /// Whether a generation was ever published.
+    pub(crate) fn was_published(&self) -> bool {
+        self.published.load(Ordering::Acquire)
+    }
+
     /// How many generations are retained.
     pub(crate) fn retained(&self) -> usize {
         self.lock().retained.len()
-    }
-
-    /// How many images of this plugin are mapped.
-    pub(crate) fn mapped(&self) -> usize {
-        self.lock().retained.len() + usize::from(self.current().is_some())
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -346,6 +359,7 @@ impl Turn<'_> {
             for label in &generation.manifest.labels {
                 self.0.labels.entry(label);
             }
+            self.0.published.store(true, Ordering::Release);
         }
         let replaced = self.0.gate.publish(generation.map(Arc::new))?;
         let remains = if self.0.faults.skip_drain {

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
@@ -78,12 +79,13 @@ impl Number {
     }
 }
 
-/// Whether threads on their way out are still there, leaving out the calling one.
-pub(crate) fn any_leaving() -> bool {
+/// The threads on their way out that are still there, leaving out the calling one.
+pub(crate) fn leaving() -> Vec<Pid> {
     let id = gettid();
     let mut numbers = numbers();
     numbers.take_back(is_alive);
-    numbers.leaving.iter().any(|(thread, _)| *thread != id)
+    let others = numbers.leaving.iter().map(|(thread, _)| *thread);
+    others.filter(|thread| *thread != id).collect()
 }
 
 /// How many threads have a number, for the census.
@@ -152,9 +154,14 @@ fn take_number(here: &Here) -> usize {
     number
 }
 
-/// Signal 0 asks whether an id is in use; the kernel takes a thread's id as well as a process's.
-fn is_alive(thread: Pid) -> bool {
-    test_kill_process(thread) != Err(Errno::SRCH)
+/// Whether a thread of this process is alive.
+pub(crate) fn is_alive(thread: Pid) -> bool {
+    let tasks = Path::new("/proc/self/task");
+    match tasks.join(thread.as_raw_nonzero().to_string()).try_exists() {
+        Ok(alive) if alive || tasks.exists() => alive,
+        // Without the list, the whole system is asked whether the id is in use.
+        _ => test_kill_process(thread) != Err(Errno::SRCH),
+    }
 }
 
 struct Leaving;

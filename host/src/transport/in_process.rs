@@ -119,7 +119,13 @@ impl InProcess {
         };
         let stage = match stage {
             Stage::Finished(library) => {
-                if !wait(patience, || !threads::any_leaving()) {
+                // Threads that begin to leave from now on find the keys deleted.
+                let mut leaving = threads::leaving();
+                let gone = wait(patience, || {
+                    leaving.retain(|thread| threads::is_alive(*thread));
+                    leaving.is_empty()
+                });
+                if !gone {
                     return retained(Stage::Finished(library), Reason::LeavingThreads);
                 }
                 // SAFETY: the gate was drained before this, so no call is inside; the plugin's threads
