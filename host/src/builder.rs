@@ -1,12 +1,13 @@
 //! How a host is set up.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::discovery::{self, DiscoverError};
 use crate::error::Error;
-use crate::host::{Faults, Filter, Host, HostError, Setup};
+use crate::host::{Host, HostError};
 use crate::limits::Limits;
 use crate::loader::Loader;
 use crate::loader::image::Scratch;
@@ -134,5 +135,33 @@ impl Builder {
             },
             faults: self.faults,
         }))
+    }
+}
+
+/// Faults that tests inject. Never set one in an app.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// Unmaps a generation without waiting for the calls inside it.
+    pub skip_drain: bool,
+    /// Does not ask the kernel for its barrier.
+    pub no_membarrier: bool,
+}
+
+/// Which plugins are wanted, by name.
+pub(crate) struct Filter(pub(crate) Box<dyn Fn(&str) -> bool + Send + Sync>);
+
+/// What the builder collected.
+pub(crate) struct Setup {
+    pub(crate) directories: Vec<PathBuf>,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) discovery: discovery::Rules,
+    pub(crate) loader: Loader,
+    pub(crate) faults: Faults,
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Filter")
     }
 }

@@ -3,29 +3,23 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use plg_packaging::{Digest, PluginName};
-use plg_plugin_api::abi::status;
 use thiserror::Error as ThisError;
 
-use crate::builder::Builder;
-use crate::catalog::Catalog;
+use crate::builder::{Builder, Filter, Setup};
 use crate::census::Census;
 use crate::context::Context;
-use crate::context::frame::Call;
 use crate::discovery::{self, Candidate, Discovery};
-use crate::error::{Error, distance};
-use crate::loader::image::Bytes;
+use crate::error::Error;
+use crate::inner::{Inner, take_turn};
+use crate::loader::Ready;
 use crate::loader::preflight::{self, Report};
-use crate::loader::{LoadError, Loader, Ready};
-use crate::plugin::generation::{Generation, Room};
-use crate::plugin::record::{Others, Plugin, Turn};
-use crate::plugin::thread::{HERE, Number};
+use crate::plugin::record::Plugin;
 use crate::plugin::{Handle, PluginSnapshot, Unloaded};
-use crate::transport::Transport;
-use crate::upgrade::{UpgradeError, UpgradeOptions, Upgraded};
+use crate::upgrade::{UpgradeOptions, Upgraded};
 
 /// Finds, loads, calls, upgrades and unloads plugins.
 ///
@@ -75,14 +69,6 @@ pub enum HostError {
     /// The host was shut down.
     #[error("the host was shut down")]
     Closed,
-    /// A text that cannot be a plugin's name.
-    #[error("{name:?} is no name of a plugin")]
-    Name {
-        /// The text.
-        name: String,
-        /// What is wrong with it.
-        source: plg_packaging::TextError,
-    },
 }
 
 impl HostError {
@@ -92,40 +78,8 @@ impl HostError {
         match self {
             Self::Images { .. } => "host.images",
             Self::Closed => "host.closed",
-            Self::Name { .. } => "plugin.not_found",
         }
     }
-}
-
-/// Faults that tests inject. Never set one in an app.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    /// Unmaps a generation without waiting for the calls inside it.
-    pub skip_drain: bool,
-    /// Does not ask the kernel for its barrier.
-    pub no_membarrier: bool,
-}
-
-/// Which plugins are wanted, by name.
-pub(crate) struct Filter(pub(crate) Box<dyn Fn(&str) -> bool + Send + Sync>);
-
-/// What the builder collected.
-pub(crate) struct Setup {
-    pub(crate) directories: Vec<PathBuf>,
-    pub(crate) filter: Option<Filter>,
-    pub(crate) discovery: discovery::Rules,
-    pub(crate) loader: Loader,
-    pub(crate) faults: Faults,
-}
-
-struct Inner {
-    setup: Setup,
-    catalog: Catalog,
-    /// How many images are mapped or about to be.
-    mapped: Arc<AtomicUsize>,
-    closed: AtomicBool,
-    own: Weak<Self>,
 }
 
 impl Host {
@@ -136,13 +90,7 @@ impl Host {
 
     pub(crate) fn new(setup: Setup) -> Self {
         Self {
-            inner: Arc::new_cyclic(|own| Inner {
-                setup,
-                catalog: Catalog::default(),
-                mapped: Arc::default(),
-                closed: AtomicBool::new(false),
-                own: own.clone(),
-            }),
+            inner: Inner::new(setup),
         }
     }
 
@@ -389,211 +337,4 @@ impl fmt::Debug for Host {
             .field("directories", &self.inner.setup.directories)
             .finish_non_exhaustive()
     }
-}
-
-impl fmt::Debug for Filter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Filter")
-    }
-}
-
-impl Inner {
-    #[inline]
-    fn call(&self, plugin: &str, label: &str, context: &mut Context) -> Result<(), Error> {
-        match self.catalog.find(plugin) {
-            Some(plugin) => plugin.call(label, context),
-            None => Err(self.not_found(plugin)),
-        }
-    }
-
-    /// The plugin of that name, even one whose first load is under way.
-    fn find_begun(&self, name: &str) -> Result<Arc<Plugin>, Error> {
-        let found = self.catalog.find(name).cloned();
-        found.ok_or_else(|| self.not_found(name))
-    }
-
-    fn not_loaded(&self, plugin: &Plugin) -> Error {
-        let name = plugin.name();
-        if plugin.was_published() {
-            Error::NotLoaded { name: name.clone() }
-        } else {
-            self.not_found(name.as_str())
-        }
-    }
-
-    fn find(&self, name: &str) -> Result<Arc<Plugin>, Error> {
-        self.catalog
-            .find(name)
-            .filter(|plugin| plugin.was_published())
-            .cloned()
-            .ok_or_else(|| self.not_found(name))
-    }
-
-    #[cold]
-    fn not_found(&self, name: &str) -> Error {
-        let all = self.catalog.all();
-        let similar = all
-            .iter()
-            .filter(|plugin| plugin.was_published())
-            .map(|plugin| plugin.name())
-            .filter(|known| known.as_str() != name)
-            .min_by_key(|known| distance(known.as_str(), name))
-            .filter(|known| distance(known.as_str(), name) <= 2);
-        Error::NotFound {
-            name: name.chars().take(64).collect(),
-            similar: similar.cloned(),
-        }
-    }
-
-    fn check_open(&self) -> Result<(), Error> {
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(HostError::Closed.into());
-        }
-        Ok(())
-    }
-
-    fn read(&self, path: &Path) -> Result<(Candidate, Option<Bytes>), Error> {
-        Ok(discovery::read_candidate(path, &self.setup.discovery)?)
-    }
-
-    fn load(&self, candidate: &Candidate, ready: Ready) -> Result<Handle, Error> {
-        let plugin = self.catalog.entry(&candidate.manifest.name, || {
-            let others: Weak<Self> = self.own.clone();
-            Arc::new(Plugin::new(
-                candidate.manifest.name.clone(),
-                self.setup.loader.limits.clone(),
-                self.setup.faults,
-                others,
-            ))
-        });
-        let turn = take_turn(&plugin)?;
-        let _ = turn.sweep();
-        if let Some(current) = plugin.current() {
-            let found = self.setup.loader.digest(candidate, ready)?;
-            let same = current.digest() == Some(found);
-            drop(turn);
-            return if same {
-                Ok(Handle::new(plugin))
-            } else {
-                let name = candidate.manifest.name.clone();
-                Err(Error::Loaded { name })
-            };
-        }
-        let generation = self.start(&plugin, &turn, candidate, ready)?;
-        // A shutdown that began meanwhile has passed this plugin by.
-        if let Err(closed) = self.check_open() {
-            let _ = turn.discard(generation);
-            return Err(closed);
-        }
-        let _ = turn.publish(Some(generation));
-        drop(turn);
-        Ok(Handle::new(plugin))
-    }
-
-    fn upgrade(
-        &self,
-        plugin: &Plugin,
-        candidate: &Candidate,
-        bytes: Option<Bytes>,
-        options: UpgradeOptions,
-    ) -> Result<Upgraded, Error> {
-        let name = plugin.name();
-        if candidate.manifest.name != *name {
-            let (name, found) = (name.clone(), candidate.manifest.name.clone());
-            return Err(UpgradeError::OtherPlugin { name, found }.into());
-        }
-        let turn = take_turn(plugin)?;
-        let _ = turn.sweep();
-        let Some(current) = plugin.current() else {
-            return Err(self.not_loaded(plugin));
-        };
-        let (from, to) = (
-            current.manifest.version.clone(),
-            candidate.manifest.version.clone(),
-        );
-        drop(current);
-        if to.cmp_precedence(&from).is_lt() && !options.allow_downgrade {
-            let name = name.clone();
-            return Err(UpgradeError::Downgrade { name, from, to }.into());
-        }
-        let generation = self.start(plugin, &turn, candidate, Ready::ToCheck(bytes, None))?;
-        let number = generation.number;
-        let retired = turn.publish(Some(generation)).unwrap_or(Unloaded::Unmapped);
-        Ok(Upgraded {
-            from,
-            to,
-            generation: number,
-            retired,
-        })
-    }
-
-    /// Maps the candidate's library and runs its `init`. It is whole and ready, and nobody calls it yet.
-    fn start(
-        &self,
-        plugin: &Plugin,
-        turn: &Turn<'_>,
-        candidate: &Candidate,
-        ready: Ready,
-    ) -> Result<Generation, Error> {
-        let loader = &self.setup.loader;
-        let (retained, limit) = (plugin.retained(), loader.limits.retained);
-        if retained >= limit {
-            let name = plugin.name().clone();
-            return Err(UpgradeError::NeedsRestart {
-                name,
-                retained,
-                limit,
-            }
-            .into());
-        }
-        let limit = loader.limits.plugins;
-        let room = Room::take(&self.mapped, limit);
-        let room = room.map_err(|mapped| LoadError::TooMany { mapped, limit })?;
-        let mapped = loader.map(candidate, ready)?;
-        let mut context = Context::new();
-        let call = Call {
-            callee: plugin,
-            label: "",
-        };
-        let answer = HERE.with(|here| {
-            // What `init` leaves in thread-locals of this thread makes the thread one that later
-            // unloads have to know.
-            Number::of(here);
-            mapped.code.init(here, &mut context, &call)
-        });
-        let generation = Generation::new(
-            turn.next_number(),
-            mapped.manifest,
-            &candidate.library,
-            Transport::InProcess(mapped.code),
-            room,
-        );
-        if answer == Some(status::OK) {
-            return Ok(generation);
-        }
-        let said = context.take_failure();
-        let _ = turn.discard(generation);
-        let (code, message) = match said {
-            Some(failure) => (failure.code, failure.message),
-            None => ("call.failed".to_owned(), "it did not say why".to_owned()),
-        };
-        Err(LoadError::Init {
-            path: candidate.library.clone(),
-            code,
-            message,
-        }
-        .into())
-    }
-}
-
-impl Others for Inner {
-    fn call(&self, plugin: &str, label: &str, context: &mut Context) -> Result<(), Error> {
-        Self::call(self, plugin, label, context)
-    }
-}
-
-fn take_turn(plugin: &Plugin) -> Result<Turn<'_>, Error> {
-    plugin.take_turn().ok_or_else(|| Error::Busy {
-        name: plugin.name().clone(),
-    })
 }

@@ -52,6 +52,7 @@ mod context;
 mod discovery;
 mod error;
 mod host;
+mod inner;
 mod limits;
 mod loader;
 mod metrics;
@@ -60,13 +61,13 @@ mod transport;
 mod upgrade;
 
 pub use builder::Builder;
+#[doc(hidden)]
+pub use builder::Faults;
 pub use call::{CallError, CallFailure};
 pub use census::Census;
 pub use context::{Cancel, Context, Progress, json};
 pub use discovery::{Candidate, DiscoverError, Discovery, MANIFEST};
 pub use error::Error;
-#[doc(hidden)]
-pub use host::Faults;
 pub use host::{Host, HostError, LoadReport};
 pub use limits::Limits;
 pub use loader::{LoadError, preflight, probe};

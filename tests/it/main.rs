@@ -1,5 +1,9 @@
 //! The integration tests, one binary: a module for each part that is tested, through public APIs only.
 //! A new test goes to the module of the thing it tests.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test it fails the test, also in the functions that tests share"
+)]
 
 mod abi;
 mod c_header;

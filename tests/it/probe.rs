@@ -30,6 +30,11 @@ isolated! {
             ("_exit(0)", "ended before the library was mapped"),
             ("exit(7)", "failed with status 7"),
             ("raise(SIGSTOP)", "did not end within 500ms"),
+            // It leaves the group that the probe was given.
+            (
+                "if (setpgid(0, getpgid(getppid())) == 0) sleep(60)",
+                "did not end within 500ms",
+            ),
         ];
         for (constructor, ending) in cases {
             let library = loaded(&[&format!("CONSTRUCTOR={constructor}")]);
