@@ -43,12 +43,6 @@ impl Catalog {
         None
     }
 
-    /// Whether a plugin of that name is loaded.
-    pub(crate) fn has(&self, name: &PluginName) -> bool {
-        let plugin = self.find(name.as_str());
-        plugin.is_some_and(|plugin| plugin.current().is_some())
-    }
-
     /// All of them, by name.
     pub(crate) fn all(&self) -> Vec<Arc<Plugin>> {
         let tables = self.tables.iter().filter_map(OnceLock::get);

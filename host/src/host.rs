@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::discovery::{self, Candidate, Discovery};
 use crate::error::Error;
 use crate::inner::{Inner, take_turn};
-use crate::loader::Ready;
+use crate::loader::Known;
 use crate::loader::preflight::{self, Report};
 use crate::plugin::record::Plugin;
 use crate::plugin::{Handle, PluginSnapshot, Unloaded};
@@ -147,14 +147,12 @@ impl Host {
             loaded: Vec::new(),
             failed: found.problems.into_iter().map(Error::from).collect(),
         };
-        let loader = &self.inner.setup.loader;
-        let missing = |candidate: &Candidate| !self.inner.catalog.has(&candidate.manifest.name);
-        loader.ahead(&found.candidates, missing, |candidate, ready| {
-            match self.inner.load(candidate, ready) {
+        for candidate in &found.candidates {
+            match self.inner.load(candidate, Known::default()) {
                 Ok(handle) => report.loaded.push(handle),
                 Err(error) => report.failed.push(error),
             }
-        });
+        }
         Ok(report)
     }
 
@@ -167,8 +165,8 @@ impl Host {
     /// bytes of that name are.
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Handle, Error> {
         self.inner.check_open()?;
-        let (candidate, bytes) = self.inner.read(path.as_ref())?;
-        self.inner.load(&candidate, Ready::ToCheck(bytes, None))
+        let (candidate, known) = self.inner.read(path.as_ref())?;
+        self.inner.load(&candidate, known)
     }
 
     /// Like [`load`](Self::load), if the library's bytes have this SHA-256.
@@ -178,9 +176,9 @@ impl Host {
     /// As for `load`, and `native.hash` when they have another.
     pub fn load_pinned(&self, path: impl AsRef<Path>, digest: Digest) -> Result<Handle, Error> {
         self.inner.check_open()?;
-        let (candidate, bytes) = self.inner.read(path.as_ref())?;
-        self.inner
-            .load(&candidate, Ready::ToCheck(bytes, Some(digest)))
+        let (candidate, mut known) = self.inner.read(path.as_ref())?;
+        known.digest = Some(digest);
+        self.inner.load(&candidate, known)
     }
 
     /// The plugin of that name.
@@ -226,8 +224,8 @@ impl Host {
     ) -> Result<Upgraded, Error> {
         self.inner.check_open()?;
         let plugin = self.inner.find_begun(name)?;
-        let (candidate, bytes) = self.inner.read(path.as_ref())?;
-        self.inner.upgrade(&plugin, &candidate, bytes, options)
+        let (candidate, known) = self.inner.read(path.as_ref())?;
+        self.inner.upgrade(&plugin, &candidate, known, options)
     }
 
     /// Unloads the plugin of that name and says what became of its code. Its calls fail with

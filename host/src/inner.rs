@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use plg_packaging::Digest;
 use plg_plugin_api::abi::status;
 
 use crate::builder::Setup;
@@ -13,8 +14,7 @@ use crate::context::frame::Call;
 use crate::discovery::{self, Candidate};
 use crate::error::{Error, distance};
 use crate::host::HostError;
-use crate::loader::image::Bytes;
-use crate::loader::{LoadError, Ready};
+use crate::loader::{Known, LoadError};
 use crate::plugin::generation::{Generation, Room};
 use crate::plugin::record::{Others, Plugin, Turn};
 use crate::plugin::thread::{HERE, Number};
@@ -102,11 +102,13 @@ impl Inner {
         Ok(())
     }
 
-    pub(crate) fn read(&self, path: &Path) -> Result<(Candidate, Option<Bytes>), Error> {
-        Ok(discovery::read_candidate(path, &self.setup.discovery)?)
+    pub(crate) fn read(&self, path: &Path) -> Result<(Candidate, Known), Error> {
+        let (candidate, bytes) = discovery::read_candidate(path, &self.setup.discovery)?;
+        let digest = None;
+        Ok((candidate, Known { bytes, digest }))
     }
 
-    pub(crate) fn load(&self, candidate: &Candidate, ready: Ready) -> Result<Handle, Error> {
+    pub(crate) fn load(&self, candidate: &Candidate, known: Known) -> Result<Handle, Error> {
         let plugin = self.catalog.entry(&candidate.manifest.name, || {
             let others: Weak<Self> = self.own.clone();
             Arc::new(Plugin::new(
@@ -119,8 +121,8 @@ impl Inner {
         let turn = take_turn(&plugin)?;
         let _ = turn.sweep();
         if let Some(current) = plugin.current() {
-            let found = self.setup.loader.digest(candidate, ready)?;
-            let same = current.digest() == Some(found);
+            let bytes = self.setup.loader.read(&candidate.library, known)?;
+            let same = current.digest() == Some(Digest::of(bytes.as_slice()));
             drop(turn);
             return if same {
                 Ok(Handle::new(plugin))
@@ -129,7 +131,7 @@ impl Inner {
                 Err(Error::Loaded { name })
             };
         }
-        let generation = self.start(&plugin, &turn, candidate, ready)?;
+        let generation = self.start(&plugin, &turn, candidate, known)?;
         // A shutdown that began meanwhile has passed this plugin by.
         if let Err(closed) = self.check_open() {
             let _ = turn.discard(generation);
@@ -144,7 +146,7 @@ impl Inner {
         &self,
         plugin: &Plugin,
         candidate: &Candidate,
-        bytes: Option<Bytes>,
+        known: Known,
         options: UpgradeOptions,
     ) -> Result<Upgraded, Error> {
         let name = plugin.name();
@@ -166,7 +168,7 @@ impl Inner {
             let name = name.clone();
             return Err(UpgradeError::Downgrade { name, from, to }.into());
         }
-        let generation = self.start(plugin, &turn, candidate, Ready::ToCheck(bytes, None))?;
+        let generation = self.start(plugin, &turn, candidate, known)?;
         let number = generation.number;
         let retired = turn.publish(Some(generation)).unwrap_or(Unloaded::Unmapped);
         Ok(Upgraded {
@@ -183,7 +185,7 @@ impl Inner {
         plugin: &Plugin,
         turn: &Turn<'_>,
         candidate: &Candidate,
-        ready: Ready,
+        known: Known,
     ) -> Result<Generation, Error> {
         let loader = &self.setup.loader;
         let (retained, limit) = (plugin.retained(), loader.limits.retained);
@@ -199,7 +201,7 @@ impl Inner {
         let limit = loader.limits.plugins;
         let room = Room::take(&self.mapped, limit);
         let room = room.map_err(|mapped| LoadError::TooMany { mapped, limit })?;
-        let mapped = loader.map(candidate, ready)?;
+        let mapped = loader.map(candidate, known)?;
         let mut context = Context::new();
         let call = Call {
             callee: plugin,

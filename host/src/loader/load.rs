@@ -26,19 +26,13 @@ pub(crate) struct Loader {
     pub(crate) quarantine: Mutex<BTreeMap<Digest, String>>,
 }
 
-/// A library that was read, checked and sealed, and may be mapped.
-pub(crate) struct Prepared {
-    image: Image,
-    facts: Facts,
-    manifest: Manifest,
-}
-
-/// Where the library to map comes from.
-pub(crate) enum Ready {
-    /// It is to be read, unless it was, and must have this digest if there is one.
-    ToCheck(Option<Bytes>, Option<Digest>),
-    /// It was prepared ahead.
-    Ahead(Box<Result<Prepared, LoadError>>),
+/// What is known of a library before it is loaded.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// Its bytes, when it was read to find out what it is.
+    pub(crate) bytes: Option<Bytes>,
+    /// The digest it must have.
+    pub(crate) digest: Option<Digest>,
 }
 
 /// A library that is mapped and fits this host. Its `init` has not run.
@@ -48,15 +42,10 @@ pub(crate) struct Mapped {
 }
 
 impl Loader {
-    /// Reads, checks and seals the candidate's library.
-    pub(super) fn prepare(
-        &self,
-        candidate: &Candidate,
-        bytes: Option<Bytes>,
-        expected: Option<Digest>,
-    ) -> Result<Prepared, LoadError> {
+    /// Reads, checks, seals and maps the candidate's library.
+    pub(crate) fn map(&self, candidate: &Candidate, known: Known) -> Result<Mapped, LoadError> {
         let path = candidate.library.as_path();
-        let bytes = self.read(path, bytes, expected)?;
+        let bytes = self.read(path, known)?;
         let facts = preflight(bytes.as_slice(), &self.rules)
             .into_facts()
             .map_err(|finding| LoadError::Refused {
@@ -64,24 +53,7 @@ impl Loader {
                 finding: Box::new(finding),
             })?;
         let manifest = checked_manifest(candidate, &facts, path)?;
-        Ok(Prepared {
-            image: bytes.seal(self.scratch.as_ref())?,
-            facts,
-            manifest,
-        })
-    }
-
-    /// Maps the candidate's library.
-    pub(crate) fn map(&self, candidate: &Candidate, ready: Ready) -> Result<Mapped, LoadError> {
-        let path = candidate.library.as_path();
-        let Prepared {
-            image,
-            facts,
-            manifest,
-        } = match ready {
-            Ready::ToCheck(bytes, expected) => self.prepare(candidate, bytes, expected)?,
-            Ready::Ahead(prepared) => (*prepared)?,
-        };
+        let image = bytes.seal(self.scratch.as_ref())?;
         self.check_quarantine(&image)?;
         if let Some(prober) = &self.prober {
             self.probe(prober, &image)?;
@@ -106,31 +78,13 @@ impl Loader {
         }
     }
 
-    /// The digest of the candidate's library, as it is now.
-    pub(crate) fn digest(&self, candidate: &Candidate, ready: Ready) -> Result<Digest, LoadError> {
-        let (bytes, expected) = match ready {
-            Ready::ToCheck(bytes, expected) => (bytes, expected),
-            Ready::Ahead(prepared) => match *prepared {
-                Ok(prepared) => return digest(&prepared.image),
-                Err(_) => (None, None),
-            },
-        };
-        let bytes = self.read(&candidate.library, bytes, expected)?;
-        Ok(Digest::of(bytes.as_slice()))
-    }
-
-    /// Reads a library, unless it was, which must have the digest if one is expected.
-    fn read(
-        &self,
-        path: &Path,
-        bytes: Option<Bytes>,
-        expected: Option<Digest>,
-    ) -> Result<Bytes, LoadError> {
-        let bytes = match bytes {
+    /// Reads a library, unless it was read before. It must have the digest that is known, if one is.
+    pub(crate) fn read(&self, path: &Path, known: Known) -> Result<Bytes, LoadError> {
+        let bytes = match known.bytes {
             Some(bytes) => bytes,
             None => Bytes::read(path, self.limits.image_bytes)?,
         };
-        let Some(expected) = expected else {
+        let Some(expected) = known.digest else {
             return Ok(bytes);
         };
         let found = Digest::of(bytes.as_slice());

@@ -2,10 +2,8 @@
 //!
 //! The file is read once. [`preflight`] looks at those bytes without mapping them; [`image`] seals them;
 //! [`library`] maps the sealed bytes, never the path the user gave. [`probe`] tries a doubtful image in
-//! a child first. [`load`](self) goes through these steps in order; where there are many to load, `ahead`
-//! does all but the mapping on other threads.
+//! a child first. [`load`](self) goes through these steps in order.
 
-mod ahead;
 mod error;
 pub(crate) mod image;
 #[cfg(feature = "abi_stable")]
@@ -17,4 +15,4 @@ pub mod probe;
 
 pub use error::LoadError;
 pub(crate) use error::io_code;
-pub(crate) use load::{Loader, Ready, manifest_of};
+pub(crate) use load::{Known, Loader, manifest_of};
