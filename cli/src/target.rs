@@ -71,6 +71,15 @@ impl Target {
         if let Some(candidate) = found.candidates.iter().find(is_it) {
             return Ok(Self::Library(candidate.library.clone()));
         }
+        if let Some(problem) = found.problems.iter().find(|problem| {
+            // The whole directory, or a file that by its name would be it.
+            let path = problem.path();
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let stem = stem.strip_prefix("lib").unwrap_or(&stem).replace('_', "-");
+            problem.code() == "dir.unsafe" || path == plugin_dir || stem == name
+        }) {
+            return Err(Problem::from(problem));
+        }
         let mut known: Vec<String> = found
             .candidates
             .iter()

@@ -35,6 +35,10 @@ fn pair(text: &str) -> Result<(&str, Value), Problem> {
         None => Ok((key, value.into())),
         Some(key) => match serde_json::from_str(value) {
             Ok(value) => Ok((key, value)),
+            Err(_) if value.is_empty() => {
+                let detail = format!("nothing follows `{key}:=`, which asks for JSON");
+                Err(Problem::new("usage.values", detail).help(EXAMPLE))
+            }
             Err(error) => {
                 let detail = format!("`{value}` is no JSON, and `{key}:=` asks for some");
                 let problem = Problem::new("usage.values", detail).because(&error);

@@ -226,7 +226,7 @@ unsafe extern "C" fn next() -> u64 {
 /// - `manifest: include_bytes!("…")`: the manifest to embed. Without it, `plugin.json` beside
 ///   `Cargo.toml` is embedded; a crate without one says `manifest: b""`.
 ///
-/// All four functions have the signature of `execute`. Use it once in a crate of type `cdylib`.
+/// All three functions have the signature of `execute`. Use it once in a crate of type `cdylib`.
 ///
 /// ```
 /// use plg_plugin_api::{Context, Error, plugin};

@@ -17,7 +17,10 @@
 //!     }
 //! }
 //!
-//! plugin!(execute, labels: ["greet"], manifest: b"");
+//! # /*
+//! plugin!(execute, labels: ["greet"]);
+//! # */
+//! # plugin!(execute, labels: ["greet"], manifest: b"");
 //! # fn main() {}
 //! ```
 //!
@@ -38,7 +41,7 @@
 //!
 //! # Features
 //!
-//! - `testing`: [`testing::Call`](https://docs.rs/plg-plugin-api) runs an entry point without a host.
+//! - `testing`: `testing::Call` runs an entry point without a host.
 //! - `abi_stable`: exports the layout of the boundary, so that a host can name what differs.
 //!
 //! # Modules

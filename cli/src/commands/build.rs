@@ -23,7 +23,7 @@ use crate::{crates, makefile};
 Examples:
   plg build plugins/hello
   plg build --release
-  cp \"$(plg build --release)\" /srv/plugins/")]
+  install -T \"$(plg build --release)\" /srv/plugins/libhello.so")]
 pub(crate) struct Build {
     /// The plugin's directory
     #[arg(default_value = ".")]

@@ -20,7 +20,7 @@ use crate::problem::Failure;
 
 /// Makes, builds, checks and calls native plugins.
 ///
-/// A first plugin: `plg new hello`, then `plg call hello greet name=Ada`.
+/// In a clone of the project: `plg call plugins/hello greet name=Ada`.
 #[derive(Debug, Parser)]
 #[command(name = "plg", version, arg_required_else_help = true, after_help = exit::HELP)]
 pub(crate) struct Cli {

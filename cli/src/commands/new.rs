@@ -129,6 +129,13 @@ impl New {
             "call it: plg call {} greet name=Ada",
             callable(directory)
         )?;
+        if self.api_path.is_none() {
+            writeln!(
+                out,
+                "it depends on plg-plugin-api {} from the registry; `--api-path` takes it from a clone",
+                requirement()
+            )?;
+        }
         Ok(Exit::Ok)
     }
 
@@ -143,8 +150,9 @@ impl New {
             let detail = format!("there is no plg-plugin-api in `{}`", path.display());
             Problem::new("io.not_found", detail).because(&error)
         })?;
-        if !found.join("Cargo.toml").is_file() {
-            let detail = format!("there is no Cargo.toml in `{}`", path.display());
+        let manifest = std::fs::read_to_string(found.join("Cargo.toml")).unwrap_or_default();
+        if !manifest.contains("name = \"plg-plugin-api\"") {
+            let detail = format!("the crate plg-plugin-api is not in `{}`", path.display());
             let problem = Problem::new("io.not_found", detail);
             return Err(problem.help("give the directory of the crate plg-plugin-api"));
         }

@@ -5,7 +5,7 @@ use super::{Code, error};
 
 pub(super) const ROWS: &[Code] = &[
     error("dir.kind", Operator, "what stands there is no regular file")
-        .help("put a regular file or a directory there, not a link, fifo, socket or device")
+        .help("put a regular file with something in it there, or a directory, no link, fifo, socket or device")
         .text(
             "Where a plugin, its manifest or its library should stand, there is something else: a link, a fifo, a socket, a \
              device, or an empty file. Opening some of these would make the host wait for ever, and a link can be turned \
@@ -46,7 +46,7 @@ pub(super) const ROWS: &[Code] = &[
              words. What is loaded goes on answering.",
         ),
     error("io.not_found", Operator, "there is no such file or directory")
-        .help("look at the path in the message")
+        .help("check the spelling of the path in the message, and the directory that it begins in")
         .text(
             "Nothing stands at the path, or a link there points to nothing. A relative path begins in the directory in \
              which the program was started.",
