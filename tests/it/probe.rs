@@ -32,7 +32,7 @@ isolated! {
             ("raise(SIGSTOP)", "did not end within 500ms"),
             // It leaves the group that the probe was given.
             (
-                "if (setpgid(0, getpgid(getppid())) == 0) sleep(60)",
+                "if (setpgid(0, getpgid(getppid())) == 0) for (;;) pause()",
                 "did not end within 500ms",
             ),
         ];
