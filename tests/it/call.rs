@@ -13,18 +13,8 @@ use plg_tests::{child, isolated};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
-use crate::support::plugins::{host, loaded, number, refused};
+use crate::support::plugins::{bad, good, host, loaded, number, refused};
 use crate::support::{Variant, library, stamped_bytes, wait_until};
-
-fn good(host: &Host) -> Handle {
-    let library = library("fixture-good", Variant::Debug);
-    host.load(library).expect("the fixture loads")
-}
-
-fn bad(host: &Host) -> Handle {
-    let library = library("fixture-bad", Variant::Debug);
-    host.load(library).expect("the fixture loads")
-}
 
 fn fails(plugin: &Handle, label: &str, code: &str) -> String {
     refused(plugin.call(label, &mut Context::new()), code)

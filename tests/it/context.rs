@@ -4,21 +4,10 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use plg_host::{Context, Handle, Host, Limits, Value, json};
+use plg_host::{Context, Host, Limits, Value, json};
 use plg_plugin_api::abi::status;
 
-use crate::support::plugins::{host, number, refused};
-use crate::support::{Variant, library};
-
-fn good(host: &Host) -> Handle {
-    let library = library("fixture-good", Variant::Debug);
-    host.load(library).expect("the fixture loads")
-}
-
-fn bad(host: &Host) -> Handle {
-    let library = library("fixture-bad", Variant::Debug);
-    host.load(library).expect("the fixture loads")
-}
+use crate::support::plugins::{bad, good, host, number, refused};
 
 fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Value::from(entries)

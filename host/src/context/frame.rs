@@ -91,9 +91,7 @@ impl Frame {
         frame.end();
         Some(outcome)
     }
-}
 
-impl Frame {
     /// Most calls lend nothing, and need no more than to know that.
     #[inline(always)]
     fn end(mut self) {

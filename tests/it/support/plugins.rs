@@ -8,11 +8,23 @@ use std::sync::OnceLock;
 use plg_host::{Census, Context, Digest, Error, Handle, Host};
 
 use super::cc::compile;
-use super::workspace;
+use super::{Variant, library, workspace};
 
 /// `fixtures/c/loaded.c` with these macros. It answers `build`, `count` and `helper`.
 pub(crate) fn loaded(defines: &[&str]) -> PathBuf {
     with_header("loaded.c", &[], defines)
+}
+
+/// `fixture-good`, loaded.
+pub(crate) fn good(host: &Host) -> Handle {
+    let library = library("fixture-good", Variant::Debug);
+    host.load(library).expect("the fixture loads")
+}
+
+/// `fixture-bad`, loaded.
+pub(crate) fn bad(host: &Host) -> Handle {
+    let library = library("fixture-bad", Variant::Debug);
+    host.load(library).expect("the fixture loads")
 }
 
 /// The plugin named `name` that answers `build` with this number.
