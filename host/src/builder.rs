@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::discovery::{self, DiscoverError};
 use crate::error::Error;
+use crate::events::{Hook, HookOptions};
 use crate::host::{Host, HostError};
 use crate::limits::Limits;
 use crate::loader::Loader;
@@ -14,6 +15,7 @@ use crate::loader::image::Scratch;
 use crate::loader::library;
 use crate::loader::preflight::Rules;
 use crate::loader::probe::Prober;
+use crate::plugin::ReturnPolicy;
 
 /// Sets up a [`Host`].
 ///
@@ -23,7 +25,6 @@ use crate::loader::probe::Prober;
 /// let host = Host::builder().plugin_dir("plugins").build()?;
 /// # Ok::<(), plg_host::Error>(())
 /// ```
-#[derive(Debug, Default)]
 #[must_use]
 pub struct Builder {
     directories: Vec<PathBuf>,
@@ -33,7 +34,26 @@ pub struct Builder {
     allow_unsafe_directories: bool,
     image_directory: Option<PathBuf>,
     prober: Option<PathBuf>,
+    return_policy: Option<ReturnPolicy>,
+    hooks: Vec<(HookOptions, Box<dyn Hook + Sync>)>,
     faults: Faults,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            directories: Vec::new(),
+            filter: None,
+            limits: Limits::default(),
+            rules: Rules::default(),
+            allow_unsafe_directories: false,
+            image_directory: None,
+            prober: None,
+            return_policy: Some(ReturnPolicy::default()),
+            hooks: Vec::new(),
+            faults: Faults::default(),
+        }
+    }
 }
 
 impl Builder {
@@ -83,6 +103,18 @@ impl Builder {
         self
     }
 
+    /// When the build before comes back by itself after an upgrade; `None` never.
+    pub fn return_policy(mut self, policy: Option<ReturnPolicy>) -> Self {
+        self.return_policy = policy;
+        self
+    }
+
+    /// Adds a hook that is asked before and told after what the host does, from the very beginning.
+    pub fn hook(mut self, options: HookOptions, hook: impl Hook + Sync) -> Self {
+        self.hooks.push((options, Box::new(hook)));
+        self
+    }
+
     /// Faults for tests.
     #[doc(hidden)]
     pub fn faults(mut self, faults: Faults) -> Self {
@@ -122,7 +154,7 @@ impl Builder {
         };
         let mut rules = self.rules;
         rules.glibc = rules.glibc.or_else(library::glibc);
-        Ok(Host::new(Setup {
+        let host = Host::new(Setup {
             directories: self.directories,
             filter: self.filter,
             discovery,
@@ -133,8 +165,13 @@ impl Builder {
                 prober: self.prober.map(Prober::new),
                 quarantine: Mutex::new(BTreeMap::new()),
             },
+            return_policy: self.return_policy,
             faults: self.faults,
-        }))
+        });
+        for (options, hook) in self.hooks {
+            host.subscribe_for_good(options, hook)?;
+        }
+        Ok(host)
     }
 }
 
@@ -157,7 +194,17 @@ pub(crate) struct Setup {
     pub(crate) filter: Option<Filter>,
     pub(crate) discovery: discovery::Rules,
     pub(crate) loader: Loader,
+    pub(crate) return_policy: Option<ReturnPolicy>,
     pub(crate) faults: Faults,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("directories", &self.directories)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Filter {

@@ -57,6 +57,35 @@ pub enum CallFailure {
         /// The limit.
         limit: u32,
     },
+    /// The deadline passed, or the caller cancelled, and the plugin did not look: the thread goes on
+    /// without its caller.
+    #[error("was {}; thread `{thread}` has not come back from it", given_up(*cancelled))]
+    Lost {
+        /// The thread that runs it.
+        thread: String,
+        /// Whether the caller cancelled, as opposed to the deadline.
+        cancelled: bool,
+    },
+    /// Too many threads did not come back from this build.
+    #[error("cannot be called: {lost} threads did not come back from the plugin")]
+    Stuck {
+        /// How many.
+        lost: usize,
+    },
+    /// Too many calls are inside the plugin, and too many wait.
+    #[error("cannot be called: {in_flight} calls are inside the plugin and {queue} wait")]
+    Overloaded {
+        /// How many may be inside.
+        in_flight: usize,
+        /// How many may wait.
+        queue: usize,
+    },
+    /// A hook objected.
+    #[error("was vetoed: {reason}")]
+    Vetoed {
+        /// The hook's reason.
+        reason: String,
+    },
     /// The plugin is not loaded any more.
     #[error("cannot be called: the plugin is not loaded")]
     Unloaded,
@@ -74,11 +103,14 @@ impl CallError {
             CallFailure::NoRoute { .. } | CallFailure::BadLabel { .. } => "call.no_route",
             CallFailure::Failed { code, .. } => passed_on(code),
             CallFailure::Panicked { .. } => "call.panicked",
-            CallFailure::Timeout => "call.timeout",
-            CallFailure::Cancelled => "call.cancelled",
+            CallFailure::Timeout | CallFailure::Lost { cancelled: false, .. } => "call.timeout",
+            CallFailure::Cancelled | CallFailure::Lost { .. } => "call.cancelled",
+            CallFailure::Stuck { .. } => "plugin.stuck",
+            CallFailure::Overloaded { .. } => "call.overloaded",
+            CallFailure::Vetoed { .. } => "hook.vetoed",
             CallFailure::Depth { .. } => "call.depth",
             CallFailure::Unloaded => "plugin.unloaded",
-            CallFailure::TooManyThreads => "call.overloaded",
+            CallFailure::TooManyThreads => "call.threads",
         }
     }
 
@@ -94,12 +126,16 @@ impl CallError {
 
 /// Codes of the context and of the host that a plugin passes on keep their meaning.
 fn passed_on(code: &str) -> &'static str {
-    const KNOWN: [&str; 12] = [
+    const KNOWN: [&str; 16] = [
         "call.no_route",
         "call.panicked",
         "call.timeout",
         "call.cancelled",
         "call.depth",
+        "call.overloaded",
+        "call.threads",
+        "plugin.stuck",
+        "hook.vetoed",
         "ctx.missing",
         "ctx.type",
         "ctx.expired",
@@ -112,6 +148,14 @@ fn passed_on(code: &str) -> &'static str {
         .into_iter()
         .find(|known| *known == code)
         .unwrap_or("call.failed")
+}
+
+fn given_up(cancelled: bool) -> &'static str {
+    if cancelled {
+        "cancelled"
+    } else {
+        "not done before the deadline"
+    }
 }
 
 fn list(labels: &[String]) -> String {

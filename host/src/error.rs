@@ -77,6 +77,20 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The message with those of its causes.
+    pub(crate) fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
 macro_rules! boxed {
     ($($error:ty => $variant:ident),*) => {
         $(impl From<$error> for Error {

@@ -3,23 +3,24 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use plg_packaging::{Digest, PluginName};
 use thiserror::Error as ThisError;
 
-use crate::builder::{Builder, Filter, Setup};
+use crate::builder::{Builder, Setup};
 use crate::census::Census;
+use crate::changes::Member;
 use crate::context::Context;
 use crate::discovery::{self, Candidate, Discovery};
 use crate::error::Error;
-use crate::inner::{Inner, take_turn};
-use crate::loader::Known;
+use crate::events::{Events, Hook, HookOptions, Step, Subscription};
+use crate::history::Why;
+use crate::inner::Inner;
 use crate::loader::preflight::{self, Report};
 use crate::plugin::record::Plugin;
-use crate::plugin::{Handle, PluginSnapshot, Unloaded};
-use crate::upgrade::{UpgradeOptions, Upgraded};
+use crate::plugin::{CanaryOptions, Handle, PluginSnapshot, Unloaded};
+use crate::upgrade::{UpgradeError, UpgradeOptions, Upgraded};
 
 /// Finds, loads, calls, upgrades and unloads plugins.
 ///
@@ -69,6 +70,24 @@ pub enum HostError {
     /// The host was shut down.
     #[error("the host was shut down")]
     Closed,
+    /// A hook objected to what was asked for.
+    #[error("a hook vetoed to {step} `{subject}`: {reason}")]
+    Vetoed {
+        /// What was asked for.
+        step: Step,
+        /// The plugin or directory.
+        subject: String,
+        /// The hook's reason.
+        reason: String,
+    },
+    /// The system has no thread for it.
+    #[error("failed to start a thread for {what}")]
+    Thread {
+        /// What it was for.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 impl HostError {
@@ -78,6 +97,8 @@ impl HostError {
         match self {
             Self::Images { .. } => "host.images",
             Self::Closed => "host.closed",
+            Self::Vetoed { .. } => "hook.vetoed",
+            Self::Thread { .. } => "host.threads",
         }
     }
 }
@@ -103,18 +124,7 @@ impl Host {
     /// ```
     #[must_use]
     pub fn discover(&self) -> Discovery {
-        let setup = &self.inner.setup;
-        let mut all = Discovery::default();
-        for directory in &setup.directories {
-            let found = discovery::discover(directory, &setup.discovery);
-            all.candidates.extend(found.candidates);
-            all.problems.extend(found.problems);
-        }
-        if let Some(Filter(wanted)) = &setup.filter {
-            all.candidates
-                .retain(|candidate| wanted(candidate.manifest.name.as_str()));
-        }
-        all
+        self.inner.discover()
     }
 
     /// Looks at one path as [`load`](Self::load) would, without loading it: a directory with a
@@ -142,18 +152,7 @@ impl Host {
     /// `host.closed` after a shutdown. What is wrong with single plugins is in the report.
     pub fn load_all(&self) -> Result<LoadReport, Error> {
         self.inner.check_open()?;
-        let found = self.discover();
-        let mut report = LoadReport {
-            loaded: Vec::new(),
-            failed: found.problems.into_iter().map(Error::from).collect(),
-        };
-        for candidate in &found.candidates {
-            match self.inner.load(candidate, Known::default()) {
-                Ok(handle) => report.loaded.push(handle),
-                Err(error) => report.failed.push(error),
-            }
-        }
-        Ok(report)
+        self.inner.load_all()
     }
 
     /// Loads the plugin at `path`: a directory with a `plugin.json`, or a library. Loading the same
@@ -166,7 +165,7 @@ impl Host {
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Handle, Error> {
         self.inner.check_open()?;
         let (candidate, known) = self.inner.read(path.as_ref())?;
-        self.inner.load(&candidate, known)
+        self.inner.load(&candidate, known, Why::Asked)
     }
 
     /// Like [`load`](Self::load), if the library's bytes have this SHA-256.
@@ -178,7 +177,55 @@ impl Host {
         self.inner.check_open()?;
         let (candidate, mut known) = self.inner.read(path.as_ref())?;
         known.digest = Some(digest);
-        self.inner.load(&candidate, known)
+        self.inner.load(&candidate, known, Why::Asked)
+    }
+
+    /// Adds a hook, until the subscription is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `host.threads` when the system has no thread for it.
+    pub fn subscribe(
+        &self,
+        options: HookOptions,
+        hook: impl Hook,
+    ) -> Result<Subscription, Error> {
+        let subscription = self.inner.hooks.subscribe(options, hook);
+        let subscription = subscription.map_err(|source| HostError::Thread {
+            what: "a hook",
+            source,
+        })?;
+        if self.inner.hooks.calls() > 0 {
+            for plugin in self.inner.catalog.all() {
+                plugin.watch_calls();
+            }
+        }
+        Ok(subscription)
+    }
+
+    /// Adds a hook for as long as the host lives.
+    pub(crate) fn subscribe_for_good(
+        &self,
+        options: HookOptions,
+        hook: impl Hook,
+    ) -> Result<(), Error> {
+        let subscription = self.subscribe(options, hook)?;
+        self.inner.keep_subscription(subscription);
+        Ok(())
+    }
+
+    /// What this host does from now on, as an iterator that waits for the next event.
+    ///
+    /// ```
+    /// # let host = plg_host::Host::builder().build()?;
+    /// let mut events = host.events();
+    /// host.load_all()?;
+    /// assert_eq!(events.try_next().map(|event| event.step), Some(plg_host::Step::Discover));
+    /// # Ok::<(), plg_host::Error>(())
+    /// ```
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.inner.hooks.events()
     }
 
     /// The plugin of that name.
@@ -225,7 +272,91 @@ impl Host {
         self.inner.check_open()?;
         let plugin = self.inner.find_begun(name)?;
         let (candidate, known) = self.inner.read(path.as_ref())?;
-        self.inner.upgrade(&plugin, &candidate, known, options)
+        self.inner
+            .upgrade(&plugin, &candidate, known, options, Why::Asked)
+    }
+
+    /// Upgrades several plugins as one change: all or none. For builds that need each other's newer
+    /// versions. A plugin's dependencies answer before it does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`upgrade_with`](Self::upgrade_with), and `deps.breaks` when a plugin that is loaded would be left
+    /// without what it needs.
+    pub fn upgrade_together(
+        &self,
+        upgrades: &[(&str, &Path)],
+        options: UpgradeOptions,
+    ) -> Result<Vec<(PluginName, Upgraded)>, Error> {
+        self.inner.check_open()?;
+        let mut members = Vec::new();
+        for (name, path) in upgrades {
+            let plugin = self.inner.find_begun(name)?;
+            let (candidate, known) = self.inner.read(path)?;
+            members.push(Member {
+                plugin,
+                candidate,
+                known,
+            });
+        }
+        self.inner.upgrade_together(members, options)
+    }
+
+    /// Brings back the build that answered before the last upgrade, from its own bytes; what stands in
+    /// its file by now does not matter. Rolling back once more goes forth again.
+    ///
+    /// # Errors
+    ///
+    /// `upgrade.no_previous` when there was none since the plugin was loaded, and what an upgrade can
+    /// fail with.
+    pub fn rollback(&self, name: &str) -> Result<Upgraded, Error> {
+        self.inner.check_open()?;
+        let plugin = self.inner.find_begun(name)?;
+        self.inner.roll_back(&plugin, None, Why::Asked)
+    }
+
+    /// Gives the build at `path` a share of the plugin's calls, which grows while it does well. It is
+    /// promoted to all calls, or taken out again when too many fail; events say which. Calls with the
+    /// same [`sticky`](Context::sticky) key stay with the same build. Returns the number of its generation.
+    ///
+    /// # Errors
+    ///
+    /// As for [`upgrade_with`](Self::upgrade_with), `upgrade.canary` when there is one already, and
+    /// `upgrade.state` for a plugin that keeps state.
+    pub fn canary(
+        &self,
+        name: &str,
+        path: impl AsRef<Path>,
+        options: CanaryOptions,
+    ) -> Result<u64, Error> {
+        self.inner.check_open()?;
+        let plugin = self.inner.find_begun(name)?;
+        let (candidate, known) = self.inner.read(path.as_ref())?;
+        self.inner.begin_canary(&plugin, &candidate, known, options)
+    }
+
+    /// Gives the canary all calls now.
+    ///
+    /// # Errors
+    ///
+    /// `upgrade.no_canary` when there is none.
+    pub fn promote_canary(&self, name: &str) -> Result<Upgraded, Error> {
+        let plugin = self.inner.find_begun(name)?;
+        self.inner.promote_canary(&plugin, Why::Asked)
+    }
+
+    /// Takes the canary out. All calls go to the other build again.
+    ///
+    /// # Errors
+    ///
+    /// `upgrade.no_canary` when there is none.
+    pub fn end_canary(&self, name: &str) -> Result<Unloaded, Error> {
+        let plugin = self.inner.find_begun(name)?;
+        let ended = self.inner.end_canary(&plugin, None);
+        ended.ok_or_else(|| {
+            let name = plugin.name().clone();
+            UpgradeError::NoCanary { name }.into()
+        })
     }
 
     /// Unloads the plugin of that name and says what became of its code. Its calls fail with
@@ -233,15 +364,22 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// `plugin.not_found`, and `plugin.unloaded` when it is not loaded.
+    /// `plugin.not_found`, `plugin.unloaded` when it is not loaded, and `deps.in_use` when a plugin that is
+    /// loaded needs it.
     pub fn unload(&self, name: &str) -> Result<Unloaded, Error> {
         let plugin = self.inner.find_begun(name)?;
-        let turn = take_turn(&plugin)?;
-        let _ = turn.sweep();
-        match turn.publish(None) {
-            Some(unloaded) => Ok(unloaded),
-            None => Err(self.inner.not_loaded(&plugin)),
-        }
+        self.inner.unload(&plugin, Why::Asked)
+    }
+
+    /// Unloads the plugin of that name, and before it the plugins that need it, in order. Says what
+    /// became of each. When one of them stays, so do those that it needs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`unload`](Self::unload).
+    pub fn unload_cascade(&self, name: &str) -> Result<Vec<(PluginName, Unloaded)>, Error> {
+        let plugin = self.inner.find_begun(name)?;
+        self.inner.unload_cascade(&plugin)
     }
 
     /// Tries again to let go of retained code, and says what became of each generation.
@@ -305,19 +443,11 @@ impl Host {
     ///
     /// `host.closed` when it was shut down before.
     pub fn shutdown(&self) -> Result<Vec<(PluginName, Unloaded)>, Error> {
-        if self.inner.closed.swap(true, Ordering::SeqCst) {
+        if !self.inner.close() {
             return Err(HostError::Closed.into());
         }
-        let mut unloaded = Vec::new();
-        for plugin in self.inner.catalog.all() {
-            let Some(turn) = plugin.take_turn() else {
-                continue;
-            };
-            let _ = turn.sweep();
-            if let Some(outcome) = turn.publish(None) {
-                unloaded.push((plugin.name().clone(), outcome));
-            }
-        }
+        let unloaded = self.inner.unload_all();
+        self.inner.workers.close();
         Ok(unloaded)
     }
 }

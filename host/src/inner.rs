@@ -1,43 +1,52 @@
-//! The host without its public face: what loading and upgrading do.
+//! The host without its public face: its plugins by name, and what they share.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use plg_packaging::Digest;
-use plg_plugin_api::abi::status;
+use plg_packaging::PluginName;
 
 use crate::builder::Setup;
 use crate::catalog::Catalog;
 use crate::context::Context;
-use crate::context::frame::Call;
-use crate::discovery::{self, Candidate};
+use crate::discovery::Candidate;
 use crate::error::{Error, distance};
+use crate::events::{Hooks, Phase, Step, Subject, Subscription};
+use crate::failed_builds::FailedBuilds;
 use crate::host::HostError;
-use crate::loader::{Known, LoadError};
-use crate::plugin::generation::{Generation, Room};
-use crate::plugin::record::{Others, Plugin, Turn};
-use crate::plugin::thread::{HERE, Number};
-use crate::plugin::{Handle, Unloaded};
-use crate::transport::Transport;
-use crate::upgrade::{UpgradeError, UpgradeOptions, Upgraded};
+use crate::keeper::Keeper;
+use crate::plugin::Unloaded;
+use crate::plugin::record::{Others, Plugin, Ties};
+use crate::plugin::trial::Tripped;
+use crate::plugin::turn::Turn;
+use crate::plugin::workers::Workers;
 
 /// What a host is made of. Plugins hold it weakly, to call each other.
 pub(crate) struct Inner {
     pub(crate) setup: Setup,
     pub(crate) catalog: Catalog,
+    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) workers: Arc<Workers>,
+    pub(crate) keeper: Keeper,
+    pub(crate) failed_builds: FailedBuilds,
     /// How many images are mapped or about to be.
-    mapped: Arc<AtomicUsize>,
-    pub(crate) closed: AtomicBool,
-    own: Weak<Self>,
+    pub(crate) mapped: Arc<AtomicUsize>,
+    /// The subscriptions that last as long as the host.
+    subscriptions: Mutex<Vec<Subscription>>,
+    closed: AtomicBool,
+    pub(crate) own: Weak<Self>,
 }
 
 impl Inner {
     pub(crate) fn new(setup: Setup) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
+            hooks: Hooks::new(setup.loader.limits.hook),
+            workers: Workers::new(),
             setup,
             catalog: Catalog::default(),
+            keeper: Keeper::default(),
+            failed_builds: FailedBuilds::default(),
             mapped: Arc::default(),
+            subscriptions: Mutex::default(),
             closed: AtomicBool::new(false),
             own: own.clone(),
         })
@@ -79,6 +88,26 @@ impl Inner {
             .ok_or_else(|| self.not_found(name))
     }
 
+    /// The place of the candidate's plugin, made when there is none.
+    pub(crate) fn entry(&self, candidate: &Candidate) -> Arc<Plugin> {
+        let name = &candidate.manifest.name;
+        let plugin = self.catalog.entry(name, || {
+            let others: Weak<Self> = self.own.clone();
+            let ties = Ties {
+                limits: self.setup.loader.limits.clone(),
+                faults: self.setup.faults,
+                hooks: self.hooks.clone(),
+                workers: self.workers.clone(),
+                others,
+            };
+            Plugin::new(name.clone(), ties)
+        });
+        if self.hooks.calls() > 0 {
+            plugin.watch_calls();
+        }
+        plugin
+    }
+
     #[cold]
     pub(crate) fn not_found(&self, name: &str) -> Error {
         let all = self.catalog.all();
@@ -102,145 +131,79 @@ impl Inner {
         Ok(())
     }
 
-    pub(crate) fn read(&self, path: &Path) -> Result<(Candidate, Known), Error> {
-        let (candidate, bytes) = discovery::read_candidate(path, &self.setup.discovery)?;
-        let digest = None;
-        Ok((candidate, Known { bytes, digest }))
+    /// Closes the host; says whether it was open.
+    pub(crate) fn close(&self) -> bool {
+        let open = !self.closed.swap(true, Ordering::SeqCst);
+        if open {
+            self.keeper.stop();
+        }
+        open
     }
 
-    pub(crate) fn load(&self, candidate: &Candidate, known: Known) -> Result<Handle, Error> {
-        let plugin = self.catalog.entry(&candidate.manifest.name, || {
-            let others: Weak<Self> = self.own.clone();
-            Arc::new(Plugin::new(
-                candidate.manifest.name.clone(),
-                self.setup.loader.limits.clone(),
-                self.setup.faults,
-                others,
-            ))
-        });
-        let turn = take_turn(&plugin)?;
-        let _ = turn.sweep();
-        if let Some(current) = plugin.current() {
-            let bytes = self.setup.loader.read(&candidate.library, known)?;
-            let same = current.digest() == Some(Digest::of(bytes.as_slice()));
-            drop(turn);
-            return if same {
-                Ok(Handle::new(plugin))
-            } else {
-                let name = candidate.manifest.name.clone();
-                Err(Error::Loaded { name })
-            };
-        }
-        let generation = self.start(&plugin, &turn, candidate, known)?;
-        // A shutdown that began meanwhile has passed this plugin by.
-        if let Err(closed) = self.check_open() {
-            let _ = turn.discard(generation);
-            return Err(closed);
-        }
-        let _ = turn.publish(Some(generation));
-        drop(turn);
-        Ok(Handle::new(plugin))
-    }
-
-    pub(crate) fn upgrade(
-        &self,
-        plugin: &Plugin,
-        candidate: &Candidate,
-        known: Known,
-        options: UpgradeOptions,
-    ) -> Result<Upgraded, Error> {
-        let name = plugin.name();
-        if candidate.manifest.name != *name {
-            let (name, found) = (name.clone(), candidate.manifest.name.clone());
-            return Err(UpgradeError::OtherPlugin { name, found }.into());
-        }
-        let turn = take_turn(plugin)?;
-        let _ = turn.sweep();
-        let Some(current) = plugin.current() else {
-            return Err(self.not_loaded(plugin));
-        };
-        let (from, to) = (
-            current.manifest.version.clone(),
-            candidate.manifest.version.clone(),
-        );
-        drop(current);
-        if to.cmp_precedence(&from).is_lt() && !options.allow_downgrade {
-            let name = name.clone();
-            return Err(UpgradeError::Downgrade { name, from, to }.into());
-        }
-        let generation = self.start(plugin, &turn, candidate, known)?;
-        let number = generation.number;
-        let retired = turn.publish(Some(generation)).unwrap_or(Unloaded::Unmapped);
-        Ok(Upgraded {
-            from,
-            to,
-            generation: number,
-            retired,
+    /// Asks the hooks whether something may happen.
+    pub(crate) fn ask(&self, step: Step, subject: &Subject) -> Result<(), Error> {
+        self.hooks.ask(step, || subject.clone()).map_err(|vetoed| {
+            let of = subject.plugin.as_ref().map(ToString::to_string);
+            let path = subject.path.as_ref().map(|path| path.display().to_string());
+            HostError::Vetoed {
+                step,
+                subject: of.or(path).unwrap_or_default(),
+                reason: vetoed.reason,
+            }
+            .into()
         })
     }
 
-    /// Maps the candidate's library and runs its `init`. It is whole and ready, and nobody calls it yet.
-    fn start(
-        &self,
-        plugin: &Plugin,
-        turn: &Turn<'_>,
-        candidate: &Candidate,
-        known: Known,
-    ) -> Result<Generation, Error> {
-        let loader = &self.setup.loader;
-        let (retained, limit) = (plugin.retained(), loader.limits.retained);
-        if retained >= limit {
-            let name = plugin.name().clone();
-            return Err(UpgradeError::NeedsRestart {
-                name,
-                retained,
-                limit,
-            }
-            .into());
-        }
-        let limit = loader.limits.plugins;
-        let room = Room::take(&self.mapped, limit);
-        let room = room.map_err(|mapped| LoadError::TooMany { mapped, limit })?;
-        let mapped = loader.map(candidate, known)?;
-        let mut context = Context::new();
-        let call = Call {
-            callee: plugin,
-            label: "",
-        };
-        let answer = HERE.with(|here| {
-            // What `init` leaves in thread-locals of this thread makes the thread one that later
-            // unloads have to know.
-            Number::of(here);
-            mapped.code.init(here, &mut context, &call)
+    /// Tells the hooks that something did not happen.
+    pub(crate) fn failed(&self, step: Step, subject: Subject, error: &Error) {
+        self.hooks.tell(step, Phase::Failed, Some(error.code()), || {
+            (subject, error.in_full())
         });
-        let generation = Generation::new(
-            turn.next_number(),
-            mapped.manifest,
-            &candidate.library,
-            Transport::InProcess(mapped.code),
-            room,
-        );
-        if answer == Some(status::OK) {
-            return Ok(generation);
+    }
+
+    /// Keeps a subscription until the host goes.
+    pub(crate) fn keep_subscription(&self, subscription: Subscription) {
+        let mut subscriptions = self
+            .subscriptions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        subscriptions.push(subscription);
+    }
+
+    /// What is done now and then.
+    pub(crate) fn round(&self) {
+        for plugin in self.catalog.all() {
+            if plugin.retained() > 0
+                && let Some(turn) = plugin.take_turn()
+            {
+                let _: Vec<(u64, Unloaded)> = turn.sweep();
+            }
         }
-        let said = context.take_failure();
-        let _ = turn.discard(generation);
-        let (code, message) = match said {
-            Some(failure) => (failure.code, failure.message),
-            None => ("call.failed".to_owned(), "it did not say why".to_owned()),
-        };
-        Err(LoadError::Init {
-            path: candidate.library.clone(),
-            code,
-            message,
-        }
-        .into())
+        self.look_at_process(None);
     }
 }
 
 impl Others for Inner {
     fn call(&self, plugin: &str, label: &str, context: &mut Context) -> Result<(), Error> {
         Self::call(self, plugin, label, context)
+    }
+
+    fn other(&self, plugin: &str) -> Option<Arc<Plugin>> {
+        self.catalog.find(plugin).cloned()
+    }
+
+    fn tripped(&self, plugin: &PluginName, generation: u64, why: Tripped) {
+        let plugin = plugin.clone();
+        self.keeper.send(&self.own, move |host| {
+            host.give_back(&plugin, generation, &why);
+        });
+    }
+
+    fn stage_done(&self, plugin: &PluginName, generation: u64) {
+        let plugin = plugin.clone();
+        self.keeper.send(&self.own, move |host| {
+            host.advance_canary(&plugin, generation);
+        });
     }
 }
 

@@ -47,12 +47,17 @@ mod builder;
 mod call;
 mod catalog;
 mod census;
+mod changes;
 pub mod codes;
 mod context;
 mod discovery;
 mod error;
+mod events;
+mod failed_builds;
+mod history;
 mod host;
 mod inner;
+mod keeper;
 mod limits;
 mod loader;
 mod metrics;
@@ -68,6 +73,9 @@ pub use census::Census;
 pub use context::{Cancel, Context, Progress, json};
 pub use discovery::{Candidate, DiscoverError, Discovery, MANIFEST};
 pub use error::Error;
+pub use events::{
+    Calls, Event, Events, Hook, HookOptions, Phase, Step, Subscription, Verdict,
+};
 pub use host::{Host, HostError, LoadReport};
 pub use limits::Limits;
 pub use loader::{LoadError, preflight, probe};
@@ -75,8 +83,8 @@ pub use metrics::{LatencySnapshot, SAMPLED};
 #[doc(hidden)]
 pub use plugin::gate;
 pub use plugin::{
-    GenerationSnapshot, Handle, LabelHandle, LabelSnapshot, Lease, PluginSnapshot,
-    RetainedSnapshot, Unloaded,
+    CanaryOptions, CanarySnapshot, GenerationSnapshot, Handle, LabelHandle, LabelSnapshot, Lease,
+    LostThread, PluginSnapshot, RetainedSnapshot, ReturnPolicy, Unloaded,
 };
 pub use transport::Reason;
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded};

@@ -34,6 +34,23 @@ pub struct Limits {
     pub stop: Duration,
     /// How long a probe may take.
     pub probe: Duration,
+    /// Calls inside one plugin at once; further ones wait.
+    pub in_flight: usize,
+    /// Calls of one plugin that wait; further ones are refused.
+    pub queue: usize,
+    /// Calls of one generation that did not come back at their deadline; with that many, further ones are
+    /// refused.
+    pub lost: usize,
+    /// How long a plugin's `init` may take.
+    pub init: Duration,
+    /// How long new calls may be held back while a plugin's state goes from one build to the next.
+    pub state: Duration,
+    /// Bytes of all values of a plugin's state.
+    pub state_bytes: usize,
+    /// How long a hook may take to object.
+    pub hook: Duration,
+    /// How often the state of the process is compared with what it was, and retained code is tried again.
+    pub round: Duration,
 }
 
 impl Default for Limits {
@@ -51,6 +68,14 @@ impl Default for Limits {
             drain: Duration::from_secs(5),
             stop: Duration::from_secs(2),
             probe: Duration::from_secs(2),
+            in_flight: 64,
+            queue: 256,
+            lost: 4,
+            init: Duration::from_secs(30),
+            state: Duration::from_secs(5),
+            state_bytes: 64 << 20,
+            hook: Duration::from_secs(1),
+            round: Duration::from_secs(10),
         }
     }
 }

@@ -50,6 +50,36 @@ pub enum UpgradeError {
         /// The plugin that the file is.
         found: PluginName,
     },
+    /// A build on trial for a share of the calls stands in the way.
+    #[error("`{name}` has a canary: promote it or end it first")]
+    Canary {
+        /// The plugin.
+        name: PluginName,
+    },
+    /// There is no canary.
+    #[error("`{name}` has no canary")]
+    NoCanary {
+        /// The plugin.
+        name: PluginName,
+    },
+    /// There is no build before.
+    #[error("`{name}` has no earlier build to go back to")]
+    NoPrevious {
+        /// The plugin.
+        name: PluginName,
+    },
+    /// The state could not be handed over.
+    #[error("failed to {stage} for the state of `{name}`: {message} ({code})")]
+    State {
+        /// The plugin.
+        name: PluginName,
+        /// What was attempted.
+        stage: &'static str,
+        /// The code of what went wrong.
+        code: String,
+        /// What went wrong.
+        message: String,
+    },
     /// Too much of earlier generations is still there.
     #[error(
         "`{name}` has {retained} retained generations, the limit is {limit}: restart the process"
@@ -71,6 +101,10 @@ impl UpgradeError {
         match self {
             Self::Downgrade { .. } => "upgrade.rollback_denied",
             Self::OtherPlugin { .. } => "upgrade.other_plugin",
+            Self::Canary { .. } => "upgrade.canary",
+            Self::NoCanary { .. } => "upgrade.no_canary",
+            Self::NoPrevious { .. } => "upgrade.no_previous",
+            Self::State { .. } => "upgrade.state",
             Self::NeedsRestart { .. } => "upgrade.needs_restart",
         }
     }

@@ -48,6 +48,8 @@ pub(super) struct Bounds {
     pub(super) deadline: Option<Instant>,
     pub(super) cancel: Option<Cancel>,
     pub(super) watcher: Option<Watcher>,
+    /// What keeps calls with the same key in the same build while there are two.
+    pub(super) key: Option<Arc<str>>,
 }
 
 /// What a plugin says about how far its work is.
@@ -169,6 +171,10 @@ impl Context {
 
     /// Sets the deadline of the calls that follow. A call that starts later is refused with
     /// `call.timeout`, and a plugin that asks is told how long it has.
+    ///
+    /// The caller has its answer in time even when the plugin's code never looks: such a call runs on
+    /// another thread, which costs microseconds and a copy of the values. A thread that does not come back is left to itself
+    /// and named in the plugin's snapshot, and the context is then as it was before the call.
     #[must_use]
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.bounds.deadline = Some(deadline);
@@ -182,7 +188,7 @@ impl Context {
         self
     }
 
-    /// Lets `cancel` cancel the calls that follow.
+    /// Lets `cancel` cancel the calls that follow, as a deadline that comes when it is used.
     #[must_use]
     pub fn cancelled_by(mut self, cancel: &Cancel) -> Self {
         self.bounds.cancel = Some(cancel.clone());
@@ -190,11 +196,24 @@ impl Context {
     }
 
     /// Lets `watch` see the progress that plugins report in the calls that follow. It runs on the
-    /// thread of the call; a panic in it is swallowed.
+    /// thread of the call, which is not the caller's when there is a deadline; a panic in it is swallowed.
     #[must_use]
     pub fn on_progress(mut self, watch: impl Fn(&Progress<'_>) + Send + Sync + 'static) -> Self {
         self.bounds.watcher = Some(Watcher(Arc::new(watch)));
         self
+    }
+
+    /// Keeps calls with the same `key`, a user's name for instance, in the same build of a plugin while a
+    /// canary is under way.
+    #[must_use]
+    pub fn sticky(mut self, key: &str) -> Self {
+        self.bounds.key = Some(key.into());
+        self
+    }
+
+    /// See [`sticky`](Self::sticky).
+    pub(crate) fn sticky_key(&self) -> Option<&str> {
+        self.bounds.key.as_deref()
     }
 
     /// The place under `key`, made when there is none.
@@ -314,9 +333,33 @@ impl Context {
         self.bounds.is_over()
     }
 
+    /// Whether the caller may give up.
+    #[inline(always)]
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.bounds.deadline.is_some() | self.bounds.cancel.is_some()
+    }
+
+    /// When the caller gives up.
+    pub(crate) fn end(&self) -> Option<Instant> {
+        self.bounds.deadline
+    }
+
+    /// What the caller cancels with.
+    pub(crate) fn canceller(&self) -> Option<Cancel> {
+        self.bounds.cancel.clone()
+    }
+
     /// Whether the deadline has passed, as opposed to being cancelled.
     pub(crate) fn is_late(&self) -> bool {
         self.bounds.is_late()
+    }
+
+    /// About how many bytes the keys and values take.
+    pub(crate) fn bytes(&self) -> usize {
+        let entries = self.entries.iter();
+        entries
+            .map(|entry| entry.key.len() + weight(&entry.value))
+            .sum()
     }
 
     /// All values as one map.
@@ -444,5 +487,19 @@ impl<K: AsRef<str>, V: Into<Value>> FromIterator<(K, V)> for Context {
         let mut context = Self::new();
         context.extend(values);
         context
+    }
+}
+
+/// About how many bytes a value takes.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Str(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(list) => list.iter().map(|value| 16 + weight(value)).sum(),
+        Value::Map(map) => {
+            let entries = map.iter();
+            entries.map(|(key, value)| 16 + key.len() + weight(value)).sum()
+        }
+        _ => size_of::<u64>(),
     }
 }

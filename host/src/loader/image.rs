@@ -1,7 +1,7 @@
 //! A plugin's bytes: read once, then sealed, so that what was checked is what runs.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -98,6 +98,21 @@ impl Bytes {
         })
     }
 
+    /// The bytes of an image that was kept, which were read from `path` once.
+    pub(crate) fn kept(path: &Path, image: &mut File) -> Result<Self, LoadError> {
+        let failed = |source| LoadError::Image {
+            path: path.to_owned(),
+            source,
+        };
+        let mut bytes = Vec::new();
+        image.seek(SeekFrom::Start(0)).map_err(failed)?;
+        image.read_to_end(&mut bytes).map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            bytes,
+        })
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -153,6 +168,11 @@ impl Image {
         }
         let digest = Digest::of(&fs::read(self.path())?);
         Ok(*self.digest.get_or_init(|| digest))
+    }
+
+    /// The digest if it was asked for before.
+    pub(crate) fn known_digest(&self) -> Option<Digest> {
+        self.digest.get().copied()
     }
 
     /// Another handle to the bytes, for a child's standard input.

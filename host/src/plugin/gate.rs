@@ -187,6 +187,30 @@ impl<T, L: Default, A: Atomics> Gate<T, L, A> {
             .is_some_and(|lane| lane.sequence.own() & 1 == 1)
     }
 
+    /// Which lanes have a call inside, each with the sequence that it shows meanwhile. Whatever the
+    /// calling thread wrote before is seen by every call that is not among them.
+    pub fn inside(&self) -> Vec<(usize, u64)> {
+        let seen = A::heavy_barrier();
+        self.occupied(seen)
+    }
+
+    /// Whether a call that [`inside`](Self::inside) found is still inside.
+    pub fn is_still_inside(&self, (number, sequence): (usize, u64)) -> bool {
+        self.lane(number)
+            .is_some_and(|lane| lane.sequence.acquire() == sequence)
+    }
+
+    /// The lanes that show a call; all of them when the others cannot be trusted to be empty.
+    fn occupied(&self, seen: bool) -> Vec<(usize, u64)> {
+        self.lanes()
+            .enumerate()
+            .filter_map(|(number, lane)| {
+                let sequence = lane.sequence.acquire();
+                (sequence & 1 == 1 || !seen).then_some((number, sequence))
+            })
+            .collect()
+    }
+
     /// Makes `value` the current one, for every call that enters from now on, and returns the one
     /// before, which calls may still be inside.
     pub fn publish(&self, value: Option<Arc<T>>) -> Option<Replaced<T>> {
@@ -197,14 +221,7 @@ impl<T, L: Default, A: Atomics> Gate<T, L, A> {
         }
         // Without the barrier any lane may be inside and not show it yet.
         let seen = A::heavy_barrier();
-        let inside = self
-            .lanes()
-            .enumerate()
-            .filter_map(|(number, lane)| {
-                let sequence = lane.sequence.acquire();
-                (sequence & 1 == 1 || !seen).then_some((number, sequence))
-            })
-            .collect();
+        let inside = self.occupied(seen);
         // SAFETY: it came from `Arc::into_raw` above, and the exchange handed it to this caller alone.
         let value = ManuallyDrop::new(unsafe { Arc::from_raw(before) });
         Some(Replaced { value, inside })
@@ -234,10 +251,7 @@ impl<T, L: Default, A: Atomics> Gate<T, L, A> {
 impl<T> Replaced<T> {
     /// Looks again whether calls are inside it.
     pub fn is_drained<L: Default, A: Atomics>(&mut self, gate: &Gate<T, L, A>) -> bool {
-        self.inside.retain(|(number, sequence)| {
-            gate.lane(*number)
-                .is_some_and(|lane| lane.sequence.acquire() == *sequence)
-        });
+        self.inside.retain(|lane| gate.is_still_inside(*lane));
         self.inside.is_empty()
     }
 

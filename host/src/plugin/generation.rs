@@ -1,13 +1,17 @@
 //! One loaded build of a plugin.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use plg_packaging::{Digest, Manifest};
 
+use super::trial::Trial;
+use super::turn::Previous;
 use crate::context::frame::Call;
+use crate::discovery::Candidate;
 use crate::plugin::thread::Here;
 use crate::transport::{Reason, Transport};
 
@@ -20,6 +24,10 @@ pub(crate) struct Generation {
     pub(crate) loaded_at: SystemTime,
     /// The file it was read from.
     pub(crate) origin: PathBuf,
+    /// The directory with its `plugin.json`, if it had one.
+    pub(crate) directory: Option<PathBuf>,
+    /// Set while the build before may come back.
+    pub(crate) trial: OnceLock<Trial>,
     /// How many leases keep it from being retired.
     pub(crate) leases: AtomicUsize,
     /// Goes with the last of it.
@@ -53,7 +61,7 @@ impl Generation {
     pub(crate) fn new(
         number: u64,
         manifest: Manifest,
-        origin: &Path,
+        candidate: &Candidate,
         transport: Transport,
         room: Room,
     ) -> Self {
@@ -62,7 +70,9 @@ impl Generation {
             number,
             manifest,
             loaded_at: SystemTime::now(),
-            origin: origin.to_owned(),
+            origin: candidate.library.clone(),
+            directory: candidate.directory.clone(),
+            trial: OnceLock::new(),
             leases: AtomicUsize::new(0),
             _room: room,
         }
@@ -89,6 +99,19 @@ impl Generation {
     pub(crate) fn digest(&self) -> Option<Digest> {
         let Transport::InProcess(code) = &self.transport;
         code.image()?.digest().ok()
+    }
+
+    /// What brings this build back after another replaced it.
+    pub(crate) fn previous(&self) -> io::Result<Previous> {
+        let Transport::InProcess(code) = &self.transport;
+        let image = code.image().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Previous {
+            manifest: self.manifest.clone(),
+            directory: self.directory.clone(),
+            origin: self.origin.clone(),
+            image: image.reopen()?,
+            digest: image.known_digest(),
+        })
     }
 
     /// Bytes of its image's file.

@@ -41,6 +41,10 @@ impl Handle {
         Self { plugin }
     }
 
+    pub(crate) fn plugin(&self) -> &Arc<Plugin> {
+        &self.plugin
+    }
+
     /// The plugin's name.
     #[must_use]
     pub fn name(&self) -> &str {

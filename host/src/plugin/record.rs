@@ -1,108 +1,101 @@
-//! The plugin itself: call, publish, retire.
+//! The plugin itself, and how most calls go.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use plg_packaging::{Label, PluginName};
 use plg_plugin_api::abi::status;
 
-use super::gate::{Gate, Refused, Replaced};
+use super::bulkhead::Bulkhead;
+use super::canary::{self, Canary, CanarySnapshot};
+use super::care::{self, Care};
+use super::gate::{Gate, Refused};
 use super::generation::Generation;
 use super::labels::{Entry, Labels};
+use super::lost::Lost;
 use super::thread::{HERE, Here, Number};
+use super::trial::Tripped;
+use super::turn::{Retained, State};
+use super::workers::{self, Workers};
 use crate::builder::Faults;
 use crate::call::{CallError, CallFailure};
 use crate::context::frame::{Call, Callee};
 use crate::context::{Context, Failure};
+use crate::events::Hooks;
 use crate::limits::Limits;
 use crate::metrics::{Count, Counts, PLACES};
-use crate::transport::{Reason, Transport, wait};
-
-/// What became of the code of a generation that is no longer called.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[must_use]
-pub enum Unloaded {
-    /// It is gone: nothing of it is mapped.
-    Unmapped,
-    /// It is whole and stays mapped, for this reason. The host tries again on later loads, upgrades
-    /// and unloads, and on [`Host::sweep`](crate::Host::sweep).
-    Retained {
-        /// Why.
-        reason: Reason,
-    },
-}
+use crate::transport::Transport;
 
 /// One plugin by name. It stays when its last generation goes, so that handles find the next one.
 pub(crate) struct Plugin {
     name: PluginName,
-    gate: Gate<Generation, Counts>,
+    pub(super) gate: Gate<Generation, Counts>,
+    pub(super) care: Care,
     pub(super) labels: Labels,
-    limits: Arc<Limits>,
-    faults: Faults,
+    pub(super) canary: Canary,
+    /// Counts calls inside once there are more threads than may be.
+    pub(super) bulkhead: Bulkhead,
+    /// Counts calls that were given to workers.
+    pub(super) sent: Arc<Bulkhead>,
+    pub(super) lost: Mutex<Lost>,
     state: Mutex<State>,
-    turns: Condvar,
+    pub(super) turns: Condvar,
+    /// The generation that new calls are held back from.
+    pub(super) paused: Mutex<Option<Arc<Generation>>>,
+    pub(super) resumed: Condvar,
     /// Whether a generation was ever published; until then there is no plugin of this name for anybody.
-    published: AtomicBool,
-    others: Weak<dyn Others>,
+    pub(super) published: AtomicBool,
+    pub(super) ties: Ties,
+    pub(super) own: Weak<Self>,
 }
 
-/// The other plugins of the same host.
+/// What a plugin shares with the others of its host.
+#[derive(Clone)]
+pub(crate) struct Ties {
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) faults: Faults,
+    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) workers: Arc<Workers>,
+    pub(crate) others: Weak<dyn Others>,
+}
+
+/// The other plugins of the same host, and the host itself.
 pub(crate) trait Others: Send + Sync {
     /// Calls one of them.
     fn call(&self, plugin: &str, label: &str, context: &mut Context) -> Result<(), crate::Error>;
-}
 
-#[derive(Default)]
-struct State {
-    /// The number of the newest generation.
-    newest: u64,
-    /// The thread that changes the plugin now. No lock is held meanwhile: a change calls the plugin.
-    turn: Option<ThreadId>,
-    retained: Vec<Retained>,
-}
+    /// One of them.
+    fn other(&self, plugin: &str) -> Option<Arc<Plugin>>;
 
-/// What is left of a generation that is no longer called.
-pub(super) struct Retained {
-    pub(super) number: u64,
-    pub(super) version: semver::Version,
-    pub(super) mapped_bytes: usize,
-    pub(super) reason: Reason,
-    remains: Remains,
-}
+    /// A generation on trial failed.
+    fn tripped(&self, plugin: &PluginName, generation: u64, why: Tripped);
 
-enum Remains {
-    /// Calls may be inside it.
-    Replaced(Replaced<Generation>),
-    /// Nobody is inside it, but someone may hold it.
-    Held(Arc<Generation>),
-    /// Nobody holds it.
-    Alone(Box<Generation>),
+    /// A canary had the calls of its stage.
+    fn stage_done(&self, plugin: &PluginName, generation: u64);
 }
-
-/// The right to change a plugin, one thread at a time.
-pub(crate) struct Turn<'plugin>(&'plugin Plugin);
 
 impl Plugin {
-    pub(crate) fn new(
-        name: PluginName,
-        limits: Arc<Limits>,
-        faults: Faults,
-        others: Weak<dyn Others>,
-    ) -> Self {
-        Self {
+    pub(crate) fn new(name: PluginName, ties: Ties) -> Arc<Self> {
+        let limits = ties.limits.clone();
+        Arc::new_cyclic(|own| Self {
             name,
             gate: Gate::new(FIRST_LANES),
+            care: Care::new(limits.in_flight),
             labels: Labels::new(limits.labels.min(PLACES - 1)),
-            limits,
-            faults,
+            canary: Canary::new(FIRST_LANES),
+            bulkhead: Bulkhead::new(limits.in_flight, limits.queue),
+            sent: Arc::new(Bulkhead::new(limits.in_flight, limits.queue)),
+            lost: Mutex::default(),
             state: Mutex::default(),
             turns: Condvar::new(),
+            paused: Mutex::default(),
+            resumed: Condvar::new(),
             published: AtomicBool::new(false),
-            others,
-        }
+            own: own.clone(),
+            ties,
+        })
     }
 
     pub(crate) fn name(&self) -> &PluginName {
@@ -131,7 +124,7 @@ impl Plugin {
     #[inline]
     pub(super) fn call_entry(
         &self,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         label: &str,
         context: &mut Context,
     ) -> Result<(), crate::Error> {
@@ -144,20 +137,26 @@ impl Plugin {
     fn call_here(
         &self,
         here: &Here,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         label: &str,
         context: &mut Context,
     ) -> Result<(), Box<crate::Error>> {
-        let pass = match self.gate.enter(Number::of(here)) {
+        let number = Number::of(here);
+        let pass = match self.gate.enter(number) {
             Ok(pass) => pass,
-            Err(refused) => return Err(Box::new(self.refused(label, refused))),
+            Err(refused) => return self.call_refused(here, refused, entry, label, context),
         };
+        // Read inside the gate: who begins to count waits for the calls that did not see it.
+        if self.care.is_needed(number) | context.is_bounded() {
+            drop(pass);
+            return self.call_with_care(here, None, entry, label, context);
+        }
         self.call_inside(here, &pass, pass.local(), entry, label, context)
     }
 
     /// Calls a generation that is kept from going away.
     #[inline(always)]
-    fn call_inside(
+    pub(super) fn call_inside(
         &self,
         here: &Here,
         generation: &Generation,
@@ -170,7 +169,7 @@ impl Plugin {
             return Err(Box::new(self.failed(label, over(context))));
         }
         context.forget_failure();
-        let depth = self.limits.depth;
+        let depth = self.ties.limits.depth;
         let count = counts.at(entry.place);
         let timed = count.call();
         let call = Call {
@@ -185,38 +184,37 @@ impl Plugin {
         if answer == Some(status::OK) {
             return Ok(());
         }
-        Err(self.unanswered(label, answer, count, context))
+        Err(self.unanswered(generation, label, answer, count, context))
     }
 
     #[cold]
     fn unanswered(
         &self,
+        generation: &Generation,
         label: &str,
         answer: Option<i32>,
         count: &Count,
         context: &mut Context,
     ) -> Box<crate::Error> {
         count.failure();
-        Box::new(self.failed(label, failure(answer, self.limits.depth, context)))
+        let failure = failure(answer, self.ties.limits.depth, context);
+        let panicked = matches!(failure, CallFailure::Panicked { .. });
+        self.judge(generation, panicked);
+        Box::new(self.failed(label, failure))
     }
 
     /// Calls through a lease.
     pub(super) fn call_leased(
         &self,
-        generation: &Generation,
+        generation: &Arc<Generation>,
         label: &str,
         context: &mut Context,
     ) -> Result<(), crate::Error> {
         self.check_label(label, Some(generation))?;
         let entry = self.labels.find_any(label);
         let entry = entry.as_ref().unwrap_or(self.labels.other());
-        HERE.with(|here| {
-            let Some(counts) = self.gate.local(Number::of(here)) else {
-                return Err(self.refused(label, Refused::NoLane));
-            };
-            self.call_inside(here, generation, counts, entry, label, context)
-                .map_err(|error| *error)
-        })
+        HERE.with(|here| self.call_with_care(here, Some(generation), entry, label, context))
+            .map_err(|error| *error)
     }
 
     /// The counters of a label, for a handle that calls it often.
@@ -254,7 +252,7 @@ impl Plugin {
     }
 
     #[cold]
-    fn refused(&self, label: &str, refused: Refused) -> crate::Error {
+    pub(super) fn refused(&self, label: &str, refused: Refused) -> crate::Error {
         if !self.was_published() {
             return crate::Error::NotFound {
                 name: self.name.to_string(),
@@ -271,7 +269,7 @@ impl Plugin {
     }
 
     #[cold]
-    fn failed(&self, label: &str, failure: CallFailure) -> crate::Error {
+    pub(super) fn failed(&self, label: &str, failure: CallFailure) -> crate::Error {
         CallError {
             plugin: self.name.clone(),
             label: label.to_owned(),
@@ -285,28 +283,48 @@ impl Plugin {
         if !self.was_published() {
             return None;
         }
-        HERE.with(|here| {
+        let current = HERE.with(|here| {
             let pass = self.gate.enter(Number::of(here)).ok()?;
             Some(pass.keep())
-        })
+        });
+        current.or_else(|| self.paused().clone())
     }
 
     /// The current generation, counted as leased.
     pub(super) fn lease(&self) -> Result<Arc<Generation>, crate::Error> {
         HERE.with(|here| {
-            let pass = self.gate.enter(Number::of(here));
-            let pass = pass.map_err(|refused| self.refused("", refused))?;
+            let number = Number::of(here);
+            let pass = loop {
+                match self.gate.enter(number) {
+                    Err(Refused::Empty) if self.wait_for_resume(None, || false) => {}
+                    pass => break pass.map_err(|refused| self.refused("", refused))?,
+                }
+            };
             pass.leases.fetch_add(1, Ordering::SeqCst);
             Ok(pass.keep())
         })
     }
 
+    /// What every thread that called counted, for each of the builds that answer.
     pub(super) fn counts(&self) -> impl Iterator<Item = &Counts> {
-        self.gate.locals()
+        self.gate.locals().chain(self.canary.gate.locals())
     }
 
     pub(super) fn with_retained<T>(&self, read: impl FnOnce(&[Retained]) -> T) -> T {
         read(&self.lock().retained)
+    }
+
+    /// The number of the build that answers a share of the calls, if there is one.
+    pub(crate) fn canary_generation(&self) -> Option<u64> {
+        Some(self.canary.generation()?.number)
+    }
+
+    pub(crate) fn has_canary(&self) -> bool {
+        self.canary.generation().is_some()
+    }
+
+    pub(crate) fn canary_snapshot(&self) -> Option<CanarySnapshot> {
+        self.canary.snapshot(canary::tally(self.gate.locals()))
     }
 
     /// Whether a generation was ever published.
@@ -319,165 +337,25 @@ impl Plugin {
         self.lock().retained.len()
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
+    pub(crate) fn limits_of(&self) -> &Limits {
+        &self.ties.limits
     }
 
-    /// Waits until no other thread changes this plugin; `None` when the calling thread itself does,
-    /// from inside the plugin's `init` or `stop`.
-    pub(crate) fn take_turn(&self) -> Option<Turn<'_>> {
-        let mut state = self.lock();
-        while let Some(thread) = state.turn {
-            if thread == thread::current().id() {
-                return None;
-            }
-            state = self
-                .turns
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        state.turn = Some(thread::current().id());
-        Some(Turn(self))
+    pub(super) fn faults(&self) -> Faults {
+        self.ties.faults
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Looks at calls from now on because a hook wants to.
+    pub(crate) fn watch_calls(&self) {
+        self.care.add(care::Reason::Hooks);
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Turn<'_> {
-    /// The number for the next generation.
-    pub(crate) fn next_number(&self) -> u64 {
-        let mut state = self.0.lock();
-        state.newest += 1;
-        state.newest
-    }
-
-    /// Makes `generation` the one that every call enters from now on, and retires the one before.
-    pub(crate) fn publish(&self, generation: Option<Generation>) -> Option<Unloaded> {
-        if let Some(generation) = &generation {
-            for label in &generation.manifest.labels {
-                self.0.labels.entry(label);
-            }
-            self.0.published.store(true, Ordering::Release);
-        }
-        let replaced = self.0.gate.publish(generation.map(Arc::new))?;
-        let remains = if self.0.faults.skip_drain {
-            Remains::Held(replaced.without_drain())
-        } else {
-            Remains::Replaced(replaced)
-        };
-        Some(self.settle(remains, true))
-    }
-
-    /// Retires a generation that was never published.
-    pub(crate) fn discard(&self, generation: Generation) -> Unloaded {
-        self.settle(Remains::Alone(Box::new(generation)), true)
-    }
-
-    /// Tries again what earlier retirements left.
-    pub(crate) fn sweep(&self) -> Vec<(u64, Unloaded)> {
-        let retained = std::mem::take(&mut self.0.lock().retained);
-        retained
-            .into_iter()
-            .map(|retained| (retained.number, self.settle(retained.remains, false)))
-            .collect()
-    }
-
-    fn settle(&self, remains: Remains, patient: bool) -> Unloaded {
-        match self.retire(remains, patient) {
-            Ok(()) => Unloaded::Unmapped,
-            Err((remains, reason)) => {
-                let generation = remains.generation();
-                let retained = Retained {
-                    number: generation.number,
-                    version: generation.manifest.version.clone(),
-                    mapped_bytes: generation.transport.mapped_bytes(),
-                    reason,
-                    remains,
-                };
-                tracing::info!(
-                    plugin = self.0.name.as_str(),
-                    generation = retained.number,
-                    "retained: {reason}"
-                );
-                self.0.lock().retained.push(retained);
-                Unloaded::Retained { reason }
-            }
-        }
-    }
-
-    /// Waits until nobody is inside, then until nobody holds it, then ends it.
-    fn retire(&self, remains: Remains, patient: bool) -> Result<(), (Remains, Reason)> {
-        let limits = self.0.limits();
-        // A sweep looks and does not wait: what it finds was waited for before.
-        let (drain, patience) = if patient {
-            (limits.drain, limits.stop)
-        } else {
-            (Duration::ZERO, Duration::ZERO)
-        };
-        let remains = match remains {
-            Remains::Replaced(replaced) => match self.drain(replaced, drain) {
-                Ok(generation) => Remains::Held(generation),
-                Err(replaced) => {
-                    let reason = Reason::Calls(replaced.calls());
-                    return Err((Remains::Replaced(replaced), reason));
-                }
-            },
-            remains => remains,
-        };
-        let generation = match remains {
-            Remains::Held(generation) => match sole_owner(generation, patience) {
-                Ok(generation) => Box::new(generation),
-                Err(generation) => {
-                    let leases = generation.leases.load(Ordering::SeqCst).max(1);
-                    return Err((Remains::Held(generation), Reason::Leases(leases)));
-                }
-            },
-            Remains::Alone(generation) => generation,
-            remains @ Remains::Replaced(_) => return Err((remains, Reason::Calls(0))),
-        };
-        let call = Call {
-            callee: self.0,
-            label: "",
-        };
-        HERE.with(|here| {
-            // The plugin's `stop` runs on this thread, which must be known to later unloads.
-            Number::of(here);
-            generation.retire(here, &call, patience)
-        })
-        .map_err(|(generation, reason)| (Remains::Alone(generation), reason))
-    }
-
-    /// Waits for calls inside, unless one of them is the calling thread's own: that one cannot end
-    /// before this returns, so it is left to a later sweep.
-    fn drain(
-        &self,
-        mut replaced: Replaced<Generation>,
-        limit: Duration,
-    ) -> Result<Arc<Generation>, Replaced<Generation>> {
-        let gate = &self.0.gate;
-        let own = HERE.with(|here| gate.is_inside(Number::of(here)));
-        let limit = if own { Duration::ZERO } else { limit };
-        wait(limit, || replaced.is_drained(gate));
-        replaced.drained(gate)
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.lock().turn = None;
-        self.0.turns.notify_one();
-    }
-}
-
-impl Remains {
-    fn generation(&self) -> &Generation {
-        match self {
-            Self::Replaced(replaced) => replaced.value(),
-            Self::Held(generation) => generation,
-            Self::Alone(generation) => generation,
-        }
+    pub(super) fn paused(&self) -> MutexGuard<'_, Option<Arc<Generation>>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -487,18 +365,17 @@ impl Callee for Plugin {
     }
 
     fn limits(&self) -> &Limits {
-        &self.limits
+        &self.ties.limits
     }
 
     fn call_other(&self, plugin: &str, label: &str, context: &mut Context) -> Result<(), Failure> {
-        let Some(others) = self.others.upgrade() else {
+        let Some(others) = self.ties.others.upgrade() else {
             return Err(Failure {
                 code: "host.closed".to_owned(),
                 message: "the host is shutting down".to_owned(),
             });
         };
-        others
-            .call(plugin, label, context)
+        workers::inside(plugin, || others.call(plugin, label, context))
             .map_err(|error| Failure {
                 code: error.code().to_owned(),
                 message: error.to_string(),
@@ -516,17 +393,6 @@ impl fmt::Debug for Plugin {
 
 /// 64 threads find their lane without looking further.
 const FIRST_LANES: usize = 64;
-
-/// A snapshot may hold the generation for a moment; a lease does for longer.
-fn sole_owner(
-    generation: Arc<Generation>,
-    patience: Duration,
-) -> Result<Generation, Arc<Generation>> {
-    wait(patience, || {
-        Arc::strong_count(&generation) == 1 || generation.leases.load(Ordering::SeqCst) > 0
-    });
-    Arc::try_unwrap(generation)
-}
 
 /// Runs a call and records how long it takes.
 #[cold]
@@ -567,7 +433,7 @@ fn failure(answer: Option<i32>, depth: u32, context: &mut Context) -> CallFailur
 }
 
 #[cold]
-fn over(context: &Context) -> CallFailure {
+pub(super) fn over(context: &Context) -> CallFailure {
     if context.is_late() {
         CallFailure::Timeout
     } else {

@@ -6,9 +6,13 @@ use std::time::SystemTime;
 use plg_packaging::{Digest, PluginName};
 use semver::Version;
 
+use super::canary::CanarySnapshot;
+use super::care::Reason;
+use super::lost::LostThread;
 use super::record::Plugin;
+use super::turn::Retained;
 use crate::metrics::LatencySnapshot;
-use crate::transport::Reason;
+use crate::transport;
 
 /// A plugin at one moment: plain values, apart from the live object.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +26,17 @@ pub struct PluginSnapshot {
     pub labels: Vec<LabelSnapshot>,
     /// What is left of generations that no longer answer.
     pub retained: Vec<RetainedSnapshot>,
+    /// A new build that answers a share of the calls.
+    pub canary: Option<CanarySnapshot>,
+    /// Threads that did not come back from it.
+    pub lost: Vec<LostThread>,
+    /// Whether its calls are refused because of them. It should be isolated or upgraded.
+    pub stuck: bool,
+    /// Calls that were counted as inside, and those that wait. Without a deadline nobody counts while there
+    /// are no more threads than may be inside.
+    pub in_flight: usize,
+    /// Calls that wait because too many are inside.
+    pub waiting: usize,
 }
 
 /// The generation that answers.
@@ -73,7 +88,7 @@ pub struct RetainedSnapshot {
     /// Bytes of address space it takes.
     pub mapped_bytes: usize,
     /// Why it is still there.
-    pub reason: Reason,
+    pub reason: transport::Reason,
 }
 
 impl PluginSnapshot {
@@ -102,12 +117,19 @@ impl PluginSnapshot {
                 latency: entry.latency.snapshot(),
             })
         });
+        let (sent, waiting) = plugin.sent.load();
+        let (inside, more_waiting) = plugin.bulkhead.load();
         Self {
+            canary: plugin.canary_snapshot(),
+            lost: plugin.lost().threads(),
+            stuck: plugin.care.has(Reason::Stuck),
+            in_flight: sent.max(inside),
+            waiting: waiting + more_waiting,
             name: plugin.name().clone(),
             current,
             labels: labels.collect(),
             retained: plugin.with_retained(|retained| {
-                let snapshot = |retained: &super::record::Retained| RetainedSnapshot {
+                let snapshot = |retained: &Retained| RetainedSnapshot {
                     generation: retained.number,
                     version: retained.version.clone(),
                     mapped_bytes: retained.mapped_bytes,

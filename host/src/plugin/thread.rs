@@ -24,6 +24,17 @@ pub(crate) struct Here {
     pub(crate) depth: Cell<u32>,
     /// The token of the last call that this thread made.
     pub(crate) token: Cell<u64>,
+    /// How many calls were looked at for hooks.
+    looked_at: Cell<u64>,
+}
+
+impl Here {
+    /// Whether this call is the one in so many that hooks want.
+    pub(crate) fn is_sampled(&self, one_in: u64) -> bool {
+        let looked_at = self.looked_at.get().wrapping_add(1);
+        self.looked_at.set(looked_at);
+        looked_at.is_multiple_of(one_in)
+    }
 }
 
 const UNNUMBERED: usize = usize::MAX;
@@ -35,6 +46,7 @@ thread_local! {
             frame: Cell::new(std::ptr::null()),
             depth: Cell::new(0),
             token: Cell::new(0),
+            looked_at: Cell::new(0),
         }
     };
     /// Says that the thread is on its way out. Its destructor runs before those that plugins hang on

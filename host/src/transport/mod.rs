@@ -71,6 +71,17 @@ impl Transport {
         }
     }
 
+    /// Prepares the code; [`status::OK`](plg_plugin_api::abi::status::OK) when it has nothing to do.
+    pub(crate) fn init(&self, here: &Here, context: &mut Context, call: &Call<'_>) -> Option<i32> {
+        match self {
+            Self::InProcess(code) => code.init(here, context, call),
+        }
+    }
+
+    pub(crate) fn state_version(&self) -> Option<u32> { None }
+    pub(crate) fn save(&self, _: &Here, _: &mut Context, _: &Call<'_>) -> Option<i32> { None }
+    pub(crate) fn restore(&self, _: &Here, _: &mut Context, _: &Call<'_>) -> Option<i32> { None }
+
     /// What snapshots call it.
     pub(crate) fn name(&self) -> &'static str {
         match self {

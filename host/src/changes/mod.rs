@@ -1,0 +1,22 @@
+//! What changes the set of loaded plugins, from the candidate to the report.
+//!
+//! - [`load`]: a plugin that is not loaded.
+//! - [`start`]: from a candidate to a generation that stands ready.
+//! - [`upgrade`]: another build in the place of the one that answers.
+//! - [`together`]: several of them as one change.
+//! - [`state`]: what a plugin hands over to its next build.
+//! - [`canary`]: another build for a share of the calls.
+//! - [`rollback`]: the build before comes back.
+//! - [`unload`]: out it goes.
+
+mod canary;
+mod dependencies;
+mod load;
+mod rollback;
+mod start;
+mod state;
+mod together;
+mod unload;
+mod upgrade;
+
+pub(crate) use together::Member;

@@ -1,0 +1,160 @@
+//! From a candidate to a generation that stands ready, and its functions besides `execute`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use plg_plugin_api::abi::status;
+
+use crate::context::frame::Call;
+use crate::context::{Context, Failure};
+use crate::discovery::Candidate;
+use crate::error::Error;
+use crate::inner::Inner;
+use crate::loader::{Known, LoadError};
+use crate::plugin::generation::{Generation, Room};
+use crate::plugin::record::Plugin;
+use crate::plugin::thread::{HERE, Number};
+use crate::plugin::turn::Turn;
+use crate::plugin::workers::{Outcome, Until};
+use crate::transport::Transport;
+use crate::upgrade::UpgradeError;
+
+/// A function of a plugin that the host calls by itself.
+#[derive(Clone, Debug)]
+pub(crate) enum Function {
+    Init,
+    Save,
+    /// With the version of the state.
+    Restore(u32),
+}
+
+/// Why one of them did not do what it is for.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+impl Inner {
+    /// Maps the candidate's library and runs its `init`. It is whole and ready, and nobody calls it yet.
+    pub(crate) fn start(
+        &self,
+        plugin: &Arc<Plugin>,
+        turn: &Turn<'_>,
+        candidate: &Candidate,
+        known: Known,
+    ) -> Result<Arc<Generation>, Error> {
+        let loader = &self.setup.loader;
+        let (retained, limit) = (plugin.retained(), loader.limits.retained);
+        if retained >= limit {
+            let name = plugin.name().clone();
+            return Err(UpgradeError::NeedsRestart {
+                name,
+                retained,
+                limit,
+            }
+            .into());
+        }
+        let limit = loader.limits.plugins;
+        let room = Room::take(&self.mapped, limit);
+        let room = room.map_err(|mapped| LoadError::TooMany { mapped, limit })?;
+        let mapped = loader.map(candidate, known)?;
+        let generation = Arc::new(Generation::new(
+            turn.next_number(),
+            mapped.manifest,
+            candidate,
+            Transport::InProcess(mapped.code),
+            room,
+        ));
+        let limit = loader.limits.init;
+        match self.run(plugin, &generation, Function::Init, Context::new(), limit) {
+            Ok(_) => Ok(generation),
+            Err(Refusal { code, message }) => {
+                let _ = turn.discard(generation);
+                let path = candidate.library.clone();
+                Err(LoadError::Init {
+                    path,
+                    code,
+                    message,
+                }
+                .into())
+            }
+        }
+    }
+
+    /// Runs one of the generation's functions for at most `limit`, on a thread that may be lost.
+    pub(crate) fn run(
+        &self,
+        plugin: &Arc<Plugin>,
+        generation: &Arc<Generation>,
+        function: Function,
+        context: Context,
+        limit: Duration,
+    ) -> Result<Context, Refusal> {
+        let mut context = context.timeout(limit);
+        let word = function.as_str();
+        let work = {
+            let (plugin, generation) = (plugin.clone(), generation.clone());
+            move || {
+                let label = match &function {
+                    Function::Restore(version) => version.to_string(),
+                    _ => String::new(),
+                };
+                let call = Call {
+                    callee: &*plugin,
+                    label: &label,
+                };
+                let answer = HERE.with(|here| {
+                    // What it leaves in thread-locals of this thread makes the thread one that later
+                    // unloads have to know.
+                    Number::of(here);
+                    let transport = &generation.transport;
+                    match function {
+                        Function::Init => transport.init(here, &mut context, &call),
+                        Function::Save => transport.save(here, &mut context, &call),
+                        Function::Restore(_) => transport.restore(here, &mut context, &call),
+                    }
+                });
+                drop((plugin, generation));
+                (context, answer)
+            }
+        };
+        let until = Until {
+            end: Instant::now().checked_add(limit),
+            is_cancelled: None,
+        };
+        let refused = |code: &str, message: String| Refusal {
+            code: code.to_owned(),
+            message,
+        };
+        match self.workers.run(until, work) {
+            Outcome::Done((context, Some(status::OK))) => Ok(context),
+            Outcome::Done((mut context, _)) => Err(match context.take_failure() {
+                Some(failure) => {
+                    let Failure { code, message } = *failure;
+                    Refusal { code, message }
+                }
+                None => refused("call.failed", "it did not say why".to_owned()),
+            }),
+            Outcome::Left(left) => {
+                let thread = left.thread();
+                plugin.lose(left, word);
+                let message = format!("`{word}` was not done after {limit:?}; it goes on in `{thread}`");
+                Err(refused("call.timeout", message))
+            }
+            Outcome::NoThread(error) => {
+                Err(refused("call.threads", format!("no thread for it: {error}")))
+            }
+        }
+    }
+}
+
+impl Function {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Save => "save",
+            Self::Restore(_) => "restore",
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Taking plugins out, those that need them first.
+
+use std::sync::Arc;
+
+use plg_packaging::PluginName;
+
+use crate::error::Error;
+use crate::events::{Phase, Step};
+use crate::history::{Change, Why};
+use crate::inner::{Inner, take_turn};
+use crate::plugin::Unloaded;
+use crate::plugin::record::Plugin;
+
+impl Inner {
+    /// Unloads one plugin that nothing loaded needs.
+    pub(crate) fn unload(&self, plugin: &Arc<Plugin>, why: Why) -> Result<Unloaded, Error> {
+        let subject = plugin.subject(plugin.current().as_deref());
+        let outcome = self
+            .ask(Step::Unload, &subject)
+            .and_then(|()| self.unload_allowed(plugin));
+        match outcome {
+            Ok(unloaded) => {
+                self.hooks.tell(Step::Unload, Phase::Done, None, || {
+                    let message = match unloaded {
+                        Unloaded::Unmapped => String::new(),
+                        Unloaded::Retained { reason } => format!("retained: {reason}"),
+                    };
+                    (subject, message)
+                });
+                self.record(Change::Unloaded, why, plugin.name(), None, None);
+                Ok(unloaded)
+            }
+            Err(error) => {
+                self.failed(Step::Unload, subject, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn unload_allowed(&self, plugin: &Arc<Plugin>) -> Result<Unloaded, Error> {
+        let turn = take_turn(plugin)?;
+        let _ = turn.sweep();
+        let _ = turn.end_canary();
+        self.check_unload(plugin.name())?;
+        match turn.publish(None) {
+            Some(unloaded) => Ok(unloaded),
+            None => Err(self.not_loaded(plugin)),
+        }
+    }
+
+    /// Unloads every plugin, those that need others first, whatever hooks say.
+    pub(crate) fn unload_all(&self) -> Vec<(PluginName, Unloaded)> {
+        let mut unloaded = Vec::new();
+        for plugin in self.in_unload_order() {
+            let Some(turn) = plugin.take_turn() else {
+                continue;
+            };
+            let _ = turn.sweep();
+            let _ = turn.end_canary();
+            if let Some(outcome) = turn.publish(None) {
+                unloaded.push((plugin.name().clone(), outcome));
+            }
+        }
+        unloaded
+    }
+
+    /// Unloads a plugin and before it those that need it, in order. Stops at the first that stays.
+    pub(crate) fn unload_cascade(
+        &self,
+        plugin: &Arc<Plugin>,
+    ) -> Result<Vec<(PluginName, Unloaded)>, Error> {
+        let mut unloaded = Vec::new();
+        for name in self.dependants(plugin.name()) {
+            if let Some(dependant) = self.catalog.find(name.as_str()).cloned() {
+                unloaded.push((name, self.unload(&dependant, Why::Cascade)?));
+            }
+        }
+        unloaded.push((plugin.name().clone(), self.unload(plugin, Why::Asked)?));
+        Ok(unloaded)
+    }
+}

@@ -1,0 +1,366 @@
+//! Threads that run calls whose callers must have an answer in time, even when the code never returns.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+/// The threads of one host. They are started when all are busy, and end when they were idle for long.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    state: Mutex<State>,
+    own: Weak<Self>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The last one to become idle is the next one to work: it is warm, and the others may go.
+    idle: Vec<Arc<Seat>>,
+    started: u64,
+    closed: bool,
+}
+
+/// Where a thread waits for work.
+#[derive(Default)]
+struct Seat {
+    next: Mutex<Next>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+enum Next {
+    #[default]
+    Unknown,
+    Work(Arc<dyn Work>),
+    End,
+}
+
+/// How work ended for who waited.
+pub(crate) enum Outcome<T> {
+    /// It is done.
+    Done(T),
+    /// It is not, and time is over. The thread goes on.
+    Left(Left),
+    /// The system has no thread for it.
+    NoThread(io::Error),
+}
+
+/// Until when somebody waits for work.
+#[derive(Clone, Copy)]
+pub(crate) struct Until<'a> {
+    pub(crate) end: Option<Instant>,
+    /// Looked at now and then.
+    pub(crate) is_cancelled: Option<&'a dyn Fn() -> bool>,
+}
+
+/// Work that nobody waits for any more.
+pub(crate) struct Left {
+    work: Arc<dyn Work>,
+}
+
+/// One piece of work, with what both sides know of it.
+struct Piece<F, T> {
+    act: Mutex<Option<F>>,
+    state: Mutex<PieceState<T>>,
+    done: Condvar,
+    trace: Mutex<Trace>,
+    caller: ThreadId,
+}
+
+enum PieceState<T> {
+    Running,
+    /// Nobody was told yet.
+    Ended(T),
+    Done(T),
+    /// Nobody waits; what is to be done when the thread comes back.
+    Left(Option<OnReturn>),
+    /// It came back to nobody, or who waited took the outcome.
+    Gone,
+}
+
+type OnReturn = Box<dyn FnOnce() + Send>;
+
+/// Where the work is.
+#[derive(Debug, Default)]
+struct Trace {
+    thread: String,
+    /// The plugins that it called on its way, the innermost last.
+    inside: Vec<String>,
+}
+
+/// A piece of work whatever it returns.
+trait Work: Send + Sync {
+    fn run(&self);
+    fn finish(&self);
+    fn trace(&self) -> MutexGuard<'_, Trace>;
+    fn caller(&self) -> ThreadId;
+    fn on_return(&self, act: OnReturn);
+}
+
+thread_local! {
+    /// The work that this thread does for another.
+    static WORK: RefCell<Option<Arc<dyn Work>>> = const { RefCell::new(None) };
+    /// The thread that waits for what this one does.
+    static ACTING_FOR: Cell<Option<ThreadId>> = const { Cell::new(None) };
+}
+
+/// How long a thread stays without work.
+const IDLE: Duration = Duration::from_secs(10);
+/// How often a waiting caller looks whether it was cancelled.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long after a cancellation the code may still end by itself.
+const AFTER_CANCEL: Duration = Duration::from_millis(50);
+
+impl Workers {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new_cyclic(|own| Self {
+            state: Mutex::default(),
+            own: own.clone(),
+        })
+    }
+
+    /// Runs `act` on another thread and waits for it, but not for longer than `until`.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        until: Until<'_>,
+        act: impl FnOnce() -> T + Send + 'static,
+    ) -> Outcome<T> {
+        let piece = Arc::new(Piece {
+            act: Mutex::new(Some(act)),
+            state: Mutex::new(PieceState::Running),
+            done: Condvar::new(),
+            trace: Mutex::default(),
+            caller: acting(),
+        });
+        if let Err(error) = self.start(piece.clone()) {
+            return Outcome::NoThread(error);
+        }
+        match piece.wait(until) {
+            Some(outcome) => Outcome::Done(outcome),
+            None => Outcome::Left(Left { work: piece }),
+        }
+    }
+
+    /// Lets idle threads end. Those at work end when that is done.
+    pub(crate) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.closed = true;
+        for seat in state.idle.drain(..) {
+            seat.fill(Next::End);
+        }
+    }
+
+    fn start(&self, work: Arc<dyn Work>) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        if let Some(seat) = state.idle.pop() {
+            drop(state);
+            seat.fill(Next::Work(work));
+            return Ok(());
+        }
+        state.started += 1;
+        let name = format!("plg-call-{}", state.started);
+        drop(state);
+        let workers = self.own.clone();
+        let serve = move || serve(&workers, work);
+        thread::Builder::new().name(name).spawn(serve)?;
+        Ok(())
+    }
+}
+
+/// The thread that the calling one acts for: itself, unless it is a worker.
+pub(crate) fn acting() -> ThreadId {
+    ACTING_FOR.get().unwrap_or_else(|| thread::current().id())
+}
+
+/// Notes that the work of this thread, if it does any, is inside another plugin while `act` runs.
+pub(crate) fn inside<T>(plugin: &str, act: impl FnOnce() -> T) -> T {
+    let Some(work) = WORK.with(|work| work.borrow().clone()) else {
+        return act();
+    };
+    work.trace().inside.push(plugin.to_owned());
+    let outcome = act();
+    work.trace().inside.pop();
+    outcome
+}
+
+/// A worker's life. It is idle before who waits for its work knows that it is done, so that a caller of
+/// many calls meets the same thread again.
+fn serve(workers: &Weak<Workers>, first: Arc<dyn Work>) {
+    let seat = Arc::new(Seat::default());
+    let mut work = first;
+    loop {
+        ACTING_FOR.set(Some(work.caller()));
+        WORK.with(|current| *current.borrow_mut() = Some(work.clone()));
+        work.run();
+        WORK.with(|current| current.borrow_mut().take());
+        ACTING_FOR.set(None);
+        let goes_on = workers.upgrade().is_some_and(|workers| {
+            let mut state = lock(&workers.state);
+            if !state.closed {
+                state.idle.push(seat.clone());
+            }
+            !state.closed
+        });
+        work.finish();
+        drop(work);
+        if !goes_on {
+            return;
+        }
+        work = match seat.wait(workers) {
+            Some(next) => next,
+            None => return,
+        };
+    }
+}
+
+impl Seat {
+    fn fill(&self, next: Next) {
+        *lock(&self.next) = next;
+        self.filled.notify_one();
+    }
+
+    /// The next work; `None` when the thread is to end.
+    fn wait(self: &Arc<Self>, workers: &Weak<Workers>) -> Option<Arc<dyn Work>> {
+        let mut next = lock(&self.next);
+        let mut limit = IDLE;
+        loop {
+            match std::mem::take(&mut *next) {
+                Next::Work(work) => return Some(work),
+                Next::End => return None,
+                Next::Unknown => {}
+            }
+            let waited = self.filled.wait_timeout(next, limit);
+            let timeout;
+            (next, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() && matches!(*next, Next::Unknown) {
+                drop(next);
+                let workers = workers.upgrade()?;
+                let mut state = lock(&workers.state);
+                let before = state.idle.len();
+                state.idle.retain(|seat| !Arc::ptr_eq(seat, self));
+                if state.idle.len() < before {
+                    return None;
+                }
+                // It was chosen at this very moment: what it is to do is on its way.
+                drop(state);
+                limit = Duration::MAX;
+                next = lock(&self.next);
+            }
+        }
+    }
+}
+
+impl<F: FnOnce() -> T, T> Piece<F, T> {
+    fn wait(&self, until: Until<'_>) -> Option<T> {
+        let mut state = lock(&self.state);
+        let mut end = until.end;
+        let mut cancelled = false;
+        loop {
+            if matches!(*state, PieceState::Done(_)) {
+                match std::mem::replace(&mut *state, PieceState::Gone) {
+                    PieceState::Done(outcome) => return Some(outcome),
+                    _ => return None,
+                }
+            }
+            let now = Instant::now();
+            if !cancelled && until.is_cancelled.is_some_and(|is_cancelled| is_cancelled()) {
+                cancelled = true;
+                let soon = now + AFTER_CANCEL;
+                end = Some(end.map_or(soon, |end| end.min(soon)));
+            }
+            let left = end.map(|end| end.saturating_duration_since(now));
+            if left == Some(Duration::ZERO) && !matches!(*state, PieceState::Ended(_)) {
+                *state = PieceState::Left(None);
+                return None;
+            }
+            let look = (until.is_cancelled.is_some() && !cancelled).then_some(LOOK);
+            let limit = [left, look].into_iter().flatten().min();
+            state = match limit {
+                Some(limit) => {
+                    let waited = self.done.wait_timeout(state, limit.max(Duration::from_micros(1)));
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.done.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+impl<F: FnOnce() -> T + Send, T: Send> Work for Piece<F, T> {
+    fn run(&self) {
+        lock(&self.trace).thread = thread::current().name().unwrap_or_default().to_owned();
+        let act = lock(&self.act).take();
+        if let Some(act) = act {
+            let outcome = act();
+            let mut state = lock(&self.state);
+            if matches!(*state, PieceState::Running) {
+                *state = PieceState::Ended(outcome);
+            }
+        }
+    }
+
+    fn finish(&self) {
+        let mut state = lock(&self.state);
+        match std::mem::replace(&mut *state, PieceState::Gone) {
+            PieceState::Ended(outcome) => {
+                *state = PieceState::Done(outcome);
+                drop(state);
+                self.done.notify_one();
+            }
+            PieceState::Left(on_return) => {
+                drop(state);
+                if let Some(on_return) = on_return {
+                    on_return();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn trace(&self) -> MutexGuard<'_, Trace> {
+        lock(&self.trace)
+    }
+
+    fn caller(&self) -> ThreadId {
+        self.caller
+    }
+
+    fn on_return(&self, act: OnReturn) {
+        let mut state = lock(&self.state);
+        if let PieceState::Left(on_return) = &mut *state {
+            *on_return = Some(act);
+            return;
+        }
+        drop(state);
+        // It came back meanwhile.
+        act();
+    }
+}
+
+impl Left {
+    /// The name of the thread that is lost.
+    pub(crate) fn thread(&self) -> String {
+        self.work.trace().thread.clone()
+    }
+
+    /// The innermost plugin that it called from the one it was sent to.
+    pub(crate) fn innermost(&self) -> Option<String> {
+        self.work.trace().inside.last().cloned()
+    }
+
+    /// Does `act` when the thread comes back, at once when it already has.
+    pub(crate) fn on_return(self, act: impl FnOnce() + Send + 'static) {
+        self.work.on_return(Box::new(act));
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").finish_non_exhaustive()
+    }
+}
