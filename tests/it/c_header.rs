@@ -48,13 +48,13 @@ fn records() -> Vec<Record> {
         Str as "PlgStr" { ptr len }
         ValueRef as "PlgValueRef" { tag len bits }
         EntryRef as "PlgEntryRef" { key value }
-        Ctx as "PlgCtx" { token host label }
+        Ctx as "PlgCtx" { token host }
         HostTable as "PlgHostTable" {
             size minor get set get_interned set_interned intern remove key_at remaining cancelled
             fail log progress call
         }
         Descriptor as "PlgDescriptor" {
-            size minor execute init stop live fini labels label_count
+            size minor execute init stop live fini labels label_count state_version reserved save restore
         }
         NoteHead as "PlgNoteHead" {
             magic size flags fingerprint major minor pointer_bits endian name version manifest_len
@@ -223,14 +223,38 @@ fn the_header_is_clean_in_c_and_in_cpp() {
     let program = format!(
         "#include <plg.h>\n{}",
         r#"
-static int32_t answer(PlgCtx ctx) { return plg_set_null(ctx, "nothing"); }
-static int32_t prepare(PlgCtx ctx) { plg_log(ctx, PLG_LEVEL_INFO, "ready"); return PLG_OK; }
-static int32_t finish(PlgCtx ctx) { return plg_cancelled(ctx) ? PLG_FAILED : PLG_OK; }
+static int32_t answer(PlgCtx ctx, PlgStr label)
+{
+    return plg_label_is(label, "one") ? plg_set_null(ctx, "nothing") : PLG_FAILED;
+}
+static int32_t prepare(PlgCtx ctx, PlgStr label)
+{
+    (void)label;
+    plg_log(ctx, PLG_LEVEL_INFO, "ready");
+    return PLG_OK;
+}
+static int32_t finish(PlgCtx ctx, PlgStr label)
+{
+    (void)label;
+    return plg_cancelled(ctx) ? PLG_FAILED : PLG_OK;
+}
+static int32_t keep(PlgCtx ctx, PlgStr label)
+{
+    (void)label;
+    return plg_set_i64(ctx, "count", 1);
+}
+static int32_t take_over(PlgCtx ctx, PlgStr label)
+{
+    uint32_t version;
+    int32_t status = plg_state_version(label, &version);
+    return status == PLG_OK ? PLG_OK : plg_refuse(ctx, status, "version");
+}
 static const PlgStr labels[] = {PLG_STR("one"), PLG_STR("two")};
 "#
     );
     let c = scratch("clean.c");
-    let options = ".init = prepare, .stop = finish, PLG_LABELS(labels)";
+    let options = ".init = prepare, .stop = finish, PLG_LABELS(labels), \
+                   .state_version = 1, .save = keep, .restore = take_over";
     fs::write(
         &c,
         format!("{program}PLG_PLUGIN(\"clean\", \"1.0.0\", 0, \"\", answer, {options});\n"),
@@ -240,7 +264,7 @@ static const PlgStr labels[] = {PLG_STR("one"), PLG_STR("two")};
     compile_if_present("clang", C11, SHARED, &c, &scratch("clean-clang.so"));
 
     let cpp = scratch("clean.cpp");
-    let options = "prepare, finish, nullptr, nullptr, PLG_LABELS(labels)";
+    let options = "prepare, finish, nullptr, nullptr, PLG_LABELS(labels), 1, keep, take_over";
     fs::write(
         &cpp,
         format!("{program}PLG_PLUGIN(\"clean\", \"1.0.0\", 0, \"{{}}\", answer, {options});\n"),
@@ -378,7 +402,7 @@ int main(int count, char **arguments)
     if (library == NULL)
         return 3;
     const PlgDescriptor *(*getter)(void);
-    int32_t (*alias)(PlgCtx);
+    int32_t (*alias)(PlgCtx, PlgStr);
     *(void **)&getter = dlsym(library, PLG_DESCRIPTOR_SYMBOL);
     *(void **)&alias = dlsym(library, PLG_EXECUTE_SYMBOL);
     if (getter == NULL || alias == NULL || dlsym(library, "plg_note_v1") == NULL)
@@ -386,10 +410,11 @@ int main(int count, char **arguments)
     const PlgDescriptor *plugin = getter();
     if (plugin->size != sizeof *plugin || plugin->init != NULL || plugin->label_count != 1)
         return 5;
-    PlgCtx ctx = {1, &table, plg_str(arguments[2])};
-    int32_t status = plugin->execute(ctx);
+    PlgCtx ctx = {1, &table};
+    PlgStr label = plg_str(arguments[2]);
+    int32_t status = plugin->execute(ctx, label);
     printf("%d%s\n", (int)status, said);
-    return alias(ctx) == status ? 0 : 6;
+    return alias(ctx, label) == status ? 0 : 6;
 }
 "#;
 
