@@ -11,6 +11,10 @@ use std::process::{Command, Output};
 
 use plg_plugin_api::abi;
 
+use crate::support::cc::build;
+use crate::support::plugins::loaded;
+use crate::support::{Variant, stamped};
+
 /// What a record looks like from here: its C name, its size and alignment, and offset and size of
 /// each field.
 struct Record {
@@ -355,6 +359,39 @@ fn the_sample_in_c_answers() {
     assert!(
         answer.ends_with("é\n"),
         "cut between two characters: {answer}"
+    );
+}
+
+/// Both sides in both languages: what `save` leaves, a host in C carries over to `restore`.
+#[test]
+fn state_goes_from_one_build_to_the_next() {
+    let include = format!("-I{}", repository().join("plugin-api/include").display());
+    let host = build("state_host.c", &[&include, "-ldl"], &[]);
+    let directory = tempfile::tempdir().unwrap();
+    let rust = [1, 2].map(|build| stamped(directory.path(), Variant::Debug, build));
+    let c =
+        |build: u32, state: u32| loaded(&[&format!("BUILD={build}"), &format!("STATE={state}")]);
+    let hand_over = |(old, before): (&Path, &str), (new, after): (&Path, &str)| {
+        let mut command = Command::new(&host);
+        run(command.arg(old).arg(before).arg(new).arg(after))
+    };
+    assert_eq!(
+        hand_over((&rust[0], "remember"), (&rust[1], "recall")),
+        "version 1, restore answered 0\nrecall 41\n"
+    );
+    assert_eq!(
+        hand_over((&c(1, 7), "count"), (&c(2, 4_294_967_295), "count")),
+        "version 7, restore answered 0\ncount 2\n"
+    );
+    assert_eq!(
+        hand_over((&c(2, 4_294_967_295), "count"), (&c(1, 7), "count")),
+        "fixture.state: the state is of a version that it does not know\n\
+         version 4294967295, restore answered 1\ncount 1\n"
+    );
+    assert_eq!(
+        hand_over((&c(1, 7), "count"), (&rust[0], "recall")),
+        "fixture.state: the state is of version 7, expected 1\n\
+         version 7, restore answered 1\nrecall 0\n"
     );
 }
 
