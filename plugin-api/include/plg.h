@@ -5,10 +5,10 @@
  *
  *     #include "plg.h"
  *
- *     static int32_t answer(PlgCtx ctx)
+ *     static int32_t answer(PlgCtx ctx, PlgStr label)
  *     {
- *         if (!plg_label_is(ctx, "add"))
- *             return plg_unknown_label(ctx, NULL, 0);
+ *         if (!plg_label_is(label, "add"))
+ *             return plg_unknown_label(ctx, label, NULL, 0);
  *         double a, b;
  *         int32_t status = plg_get_f64(ctx, "a", &a);
  *         if (status != PLG_OK)
@@ -28,7 +28,7 @@
  * - The plugin is part of the host's process. A crash, an abort or an endless loop in it is the host's.
  * - An entry point is called from many threads at once. State is the plugin's own to guard.
  * - A context belongs to one call and to the thread of that call. Kept any longer it is harmless:
- *   every function answers PLG_EXPIRED.
+ *   every function answers PLG_EXPIRED. A label is text of the host's and lives for the call, no longer.
  * - Nothing that one side allocated is freed or kept by the other. What the plugin passes is copied
  *   before the function returns. What the host lends says below how long it lives.
  * - Text is UTF-8 with a length. It does not end in NUL and may contain one.
@@ -61,7 +61,7 @@ extern "C" {
 #define PLG_MINOR 0
 /* A hash over names, sizes, alignments, fields and types of all records of this major version. A
  * host refuses a plugin whose fingerprint is another. */
-#define PLG_FINGERPRINT UINT64_C(0x35accd5f78afc0a0)
+#define PLG_FINGERPRINT UINT64_C(0x0c5bc7d2d18257c2)
 
 /* First bytes of the plugin note. */
 #define PLG_NOTE_MAGIC "plgnote1"
@@ -205,8 +205,6 @@ struct PlgCtx {
     uint64_t token;
     /* The host's functions. They live as long as the plugin. */
     const PlgHostTable *host;
-    /* Which of its labels the plugin is asked for. Valid during the call. */
-    PlgStr label;
 };
 
 /* What a host lends a plugin for one call. All functions are for the calling thread only.
@@ -255,18 +253,26 @@ struct PlgHostTable {
  *
  * Only `execute` is required; the others may be null. `init` runs once before the first call and may
  * refuse; `stop` asks the plugin to end its threads; `live` counts what still runs; `fini` gives back
- * what the plugin holds in the process and answers 0 when nothing is left. */
+ * what the plugin holds in the process and answers 0 when nothing is left.
+ *
+ * A plugin that keeps state across an upgrade has both `save` and `restore`. `save` puts the state into
+ * its context as values, with plg_set. It may run while calls do, and more than once: an upgrade that
+ * fails leaves this build in service. `restore` runs in the next build, after its `init` and before its
+ * first call, and finds those values in its context. If it refuses, with plg_fail, the old build goes on
+ * answering.
+ *
+ * Every function with a context answers PLG_OK, or PLG_FAILED after it said why. */
 struct PlgDescriptor {
     /* Size of this table in bytes, as the plugin knows it. */
     uint32_t size;
     /* The plugin's PLG_MINOR. */
     uint32_t minor;
-    /* Answers a call. */
-    int32_t (*execute)(PlgCtx context);
-    /* Prepares the plugin. */
-    int32_t (*init)(PlgCtx context);
-    /* Ends what the plugin started. */
-    int32_t (*stop)(PlgCtx context);
+    /* Answers a call. `label` says which of its labels the plugin is asked for. */
+    int32_t (*execute)(PlgCtx context, PlgStr label);
+    /* Prepares the plugin. `label` is empty. */
+    int32_t (*init)(PlgCtx context, PlgStr label);
+    /* Ends what the plugin started. `label` is empty. */
+    int32_t (*stop)(PlgCtx context, PlgStr label);
     /* Counts the plugin's own threads that are still alive. */
     uint32_t (*live)(void);
     /* Runs the thread-local destructors of this thread and deletes the plugin's keys. */
@@ -275,6 +281,15 @@ struct PlgDescriptor {
     const PlgStr *labels;
     /* How many labels there are. */
     size_t label_count;
+    /* The version of the state that `save` writes, the plugin's own to count. */
+    uint32_t state_version;
+    /* Zero. */
+    uint32_t reserved;
+    /* Puts the plugin's state into the context. `label` is empty. */
+    int32_t (*save)(PlgCtx context, PlgStr label);
+    /* Takes the state of another build over. `label` is that build's `state_version` in decimal digits,
+     * which plg_state_version reads. */
+    int32_t (*restore)(PlgCtx context, PlgStr label);
 };
 
 /* The fixed part of the plugin note; `manifest_len` bytes of plugin.json follow it.
@@ -343,10 +358,28 @@ static inline bool plg_str_eq(PlgStr left, PlgStr right)
     return left.len == right.len && (left.len == 0 || memcmp(left.ptr, right.ptr, left.len) == 0);
 }
 
-/* Whether the plugin is asked for this label. */
-static inline bool plg_label_is(PlgCtx ctx, const char *label)
+/* Whether the label that the plugin is asked for is `name`. */
+static inline bool plg_label_is(PlgStr label, const char *name)
 {
-    return plg_str_eq(ctx.label, plg_str(label));
+    return plg_str_eq(label, plg_str(name));
+}
+
+/* Reads the version of a state off the label of `restore`. Answers PLG_OK, or PLG_BAD_VALUE when the
+ * label is no number of 32 bits in decimal digits. */
+static inline int32_t plg_state_version(PlgStr label, uint32_t *out)
+{
+    uint64_t version = 0;
+    if (label.len == 0 || label.len > 10)
+        return PLG_BAD_VALUE;
+    for (size_t index = 0; index < label.len; index++) {
+        if (label.ptr[index] < '0' || label.ptr[index] > '9')
+            return PLG_BAD_VALUE;
+        version = version * 10 + (uint64_t)(label.ptr[index] - '0');
+    }
+    if (version > UINT32_MAX)
+        return PLG_BAD_VALUE;
+    *out = (uint32_t)version;
+    return PLG_OK;
 }
 
 /* ---- Values ---------------------------------------------------------------------------------- */
@@ -732,11 +765,12 @@ static inline int32_t plg_refuse(PlgCtx ctx, int32_t status, const char *key)
 
 /* Fails with `call.no_route` because the plugin does not have the label it is asked for. `labels` are
  * those it has, or null. Answers PLG_FAILED. */
-static inline int32_t plg_unknown_label(PlgCtx ctx, const PlgStr *labels, size_t label_count)
+static inline int32_t plg_unknown_label(PlgCtx ctx, PlgStr label, const PlgStr *labels,
+                                        size_t label_count)
 {
     struct PlgMessage_ message = {0, false, {0}};
     plg_message_add_(&message, plg_str("no label `"));
-    plg_message_add_(&message, ctx.label);
+    plg_message_add_(&message, label);
     plg_message_add_(&message, plg_str("`"));
     for (size_t index = 0; labels != NULL && index < label_count; index++) {
         plg_message_add_(&message, plg_str(index == 0 ? "; the plugin has `" : ", `"));
@@ -766,12 +800,13 @@ static inline int32_t plg_unknown_label(PlgCtx ctx, const PlgStr *labels, size_t
  * In C the other members of PlgDescriptor follow by name, all optional:
  *
  *     PLG_PLUGIN("adder", "0.1.0", PLG_FLAG_UNLOAD_HOOKS, "", answer,
- *                .init = prepare, .stop = finish, PLG_LABELS(labels));
+ *                .init = prepare, .stop = finish, PLG_LABELS(labels),
+ *                .state_version = 1, .save = keep, .restore = take_over);
  *
- * In C++ they follow by position, in the order of PlgDescriptor:
+ * In C++ they follow by position, in the order of PlgDescriptor and without `reserved`:
  *
  *     PLG_PLUGIN("adder", "0.1.0", 0, "", answer, prepare, finish, nullptr, nullptr,
- *                PLG_LABELS(labels));
+ *                PLG_LABELS(labels), 1, keep, take_over);
  *
  * The note needs no attribute that keeps it from --gc-sections: a linker keeps what a shared library
  * exports.
@@ -818,16 +853,16 @@ static inline int32_t plg_unknown_label(PlgCtx ctx, const PlgStr *labels, size_t
     {                                                                                              \
         return &plg_descriptor_;                                                                   \
     }                                                                                              \
-    PLG_EXPORT int32_t execute(PlgCtx ctx);                                                        \
-    int32_t execute(PlgCtx ctx)                                                                    \
+    PLG_EXPORT int32_t execute(PlgCtx ctx, PlgStr label);                                          \
+    int32_t execute(PlgCtx ctx, PlgStr label)                                                      \
     {                                                                                              \
-        return plg_descriptor_.execute(ctx);                                                       \
+        return plg_descriptor_.execute(ctx, label);                                                \
     }                                                                                              \
     PLG_STATIC_ASSERT(PLG_MAJOR == 1, "plg_descriptor_v1 is the getter of major version 1")
 
 #else /* C++ */
 
-/* The last two arguments of PLG_PLUGIN for an array of PlgStr. */
+/* The two arguments of PLG_PLUGIN for an array of PlgStr. */
 #define PLG_LABELS(array) (array), sizeof(array) / sizeof((array)[0])
 
 template <size_t N> struct PlgNote_ {
@@ -864,15 +899,18 @@ constexpr PlgNote_<(N > 1 ? N - 1 : 1)> plg_note_of_(const char (&name)[NameN],
     return note;
 }
 
-constexpr PlgDescriptor plg_descriptor_of_(int32_t (*execute)(PlgCtx),
-                                           int32_t (*init)(PlgCtx) = nullptr,
-                                           int32_t (*stop)(PlgCtx) = nullptr,
+constexpr PlgDescriptor plg_descriptor_of_(int32_t (*execute)(PlgCtx, PlgStr),
+                                           int32_t (*init)(PlgCtx, PlgStr) = nullptr,
+                                           int32_t (*stop)(PlgCtx, PlgStr) = nullptr,
                                            uint32_t (*live)() = nullptr,
                                            uint32_t (*fini)() = nullptr,
-                                           const PlgStr *labels = nullptr, size_t label_count = 0)
+                                           const PlgStr *labels = nullptr, size_t label_count = 0,
+                                           uint32_t state_version = 0,
+                                           int32_t (*save)(PlgCtx, PlgStr) = nullptr,
+                                           int32_t (*restore)(PlgCtx, PlgStr) = nullptr)
 {
-    return PlgDescriptor{sizeof(PlgDescriptor), PLG_MINOR, execute, init,       stop,
-                         live,                  fini,      labels,  label_count};
+    return PlgDescriptor{sizeof(PlgDescriptor), PLG_MINOR,   execute,       init, stop, live,    fini,
+                         labels,                label_count, state_version, 0,    save, restore};
 }
 
 #define PLG_PLUGIN(plugin_name, plugin_version, plugin_flags, plugin_manifest, ...)                \
@@ -890,10 +928,10 @@ constexpr PlgDescriptor plg_descriptor_of_(int32_t (*execute)(PlgCtx),
     {                                                                                              \
         return &plg_descriptor_;                                                                   \
     }                                                                                              \
-    PLG_EXPORT int32_t execute(PlgCtx ctx);                                                        \
-    int32_t execute(PlgCtx ctx)                                                                    \
+    PLG_EXPORT int32_t execute(PlgCtx ctx, PlgStr label);                                          \
+    int32_t execute(PlgCtx ctx, PlgStr label)                                                      \
     {                                                                                              \
-        return plg_descriptor_.execute(ctx);                                                       \
+        return plg_descriptor_.execute(ctx, label);                                                \
     }                                                                                              \
     }                                                                                              \
     static_assert(PLG_MAJOR == 1, "plg_descriptor_v1 is the getter of major version 1")

@@ -92,8 +92,9 @@ pub mod level {
     pub const TRACE: u32 = 5;
 }
 
-/// The three entry points that take a context share this type.
-pub type EntryPoint = unsafe extern "C" fn(Ctx) -> i32;
+/// The entry points that take a context share this type. Both arguments together are four words, which
+/// travel in registers.
+pub type EntryPoint = unsafe extern "C" fn(context: Ctx, label: Str) -> i32;
 
 /// Defines boundary records together with their part of the fingerprint, which covers only the
 /// frozen fields: those after `appended` came with a later minor.
@@ -180,8 +181,6 @@ boundary! {
         token: u64,
         /// The host's functions.
         host: *const HostTable,
-        /// Which of its labels the plugin is asked for. Valid during the call.
-        label: Str,
     }
 
     /// What a host lends a plugin for one call. All functions are for the calling thread only.
@@ -239,17 +238,25 @@ boundary! {
     /// Only `execute` is required. `init` runs once before the first call and may refuse; `stop`
     /// asks the plugin to end its threads; `live` counts what still runs; `fini` gives back what the
     /// plugin holds in the process and answers 0 when nothing is left.
+    ///
+    /// A plugin that keeps state across an upgrade has both `save` and `restore`. `save` puts the state
+    /// into its context as values. It may run while calls do, and more than once: an upgrade that fails
+    /// leaves this build in service. `restore` runs in the next build, after its `init` and before its
+    /// first call, and finds those values in its context.
+    ///
+    /// Every entry point answers [`status::OK`], or [`status::FAILED`] after it said why. A label lives
+    /// for the call.
     pub struct Descriptor {
         /// Size of this table in bytes, as the plugin knows it.
         size: u32,
         /// The plugin's [`MINOR`].
         minor: u32,
-        /// Answers a call.
-        execute: Option<unsafe extern "C" fn(context: Ctx) -> i32>,
-        /// Prepares the plugin.
-        init: Option<unsafe extern "C" fn(context: Ctx) -> i32>,
-        /// Ends what the plugin started.
-        stop: Option<unsafe extern "C" fn(context: Ctx) -> i32>,
+        /// Answers a call. `label` says which of its labels the plugin is asked for.
+        execute: Option<unsafe extern "C" fn(context: Ctx, label: Str) -> i32>,
+        /// Prepares the plugin. `label` is empty.
+        init: Option<unsafe extern "C" fn(context: Ctx, label: Str) -> i32>,
+        /// Ends what the plugin started. `label` is empty.
+        stop: Option<unsafe extern "C" fn(context: Ctx, label: Str) -> i32>,
         /// Counts the plugin's own threads that are still alive.
         live: Option<unsafe extern "C" fn() -> u32>,
         /// Runs the thread-local destructors of this thread and deletes the plugin's keys.
@@ -258,6 +265,15 @@ boundary! {
         labels: *const Str,
         /// How many labels there are.
         label_count: usize,
+        /// The version of the state that `save` writes, the plugin's own to count.
+        state_version: u32,
+        /// Zero.
+        reserved: u32,
+        /// Puts the plugin's state into the context. `label` is empty.
+        save: Option<unsafe extern "C" fn(context: Ctx, label: Str) -> i32>,
+        /// Takes the state of another build over. `label` is that build's `state_version` in decimal
+        /// digits.
+        restore: Option<unsafe extern "C" fn(context: Ctx, label: Str) -> i32>,
     }
     appended {
         /// Stands for whatever the next minor appends.

@@ -38,6 +38,7 @@ use crate::view;
 /// ```
 pub struct Context<'call> {
     raw: Ctx,
+    label: Str,
     /// Ties every borrow to the call, and to its thread: pointers are not `Send`.
     call: PhantomData<&'call mut *const ()>,
 }
@@ -63,15 +64,23 @@ impl<'call> Context<'call> {
     ///
     /// # Safety
     ///
-    /// `raw` is what the host passed to the entry point that is running now, and nothing else wraps
-    /// it. `raw.host` is not null and its table lives as long as the plugin.
+    /// `raw` and `label` are what the host passed to the entry point that is running now, and nothing
+    /// else wraps them. `raw.host` is not null and its table lives as long as the plugin.
     #[must_use]
     #[inline]
-    pub unsafe fn from_raw(raw: Ctx) -> Self {
+    pub unsafe fn from_raw(raw: Ctx, label: Str) -> Self {
         Self {
             raw,
+            label,
             call: PhantomData,
         }
+    }
+
+    /// What the host passed to the entry point, for functions of its table that have no method here.
+    #[must_use]
+    #[inline]
+    pub fn raw(&self) -> Ctx {
+        self.raw
     }
 
     /// The label the caller asked for.
@@ -79,7 +88,7 @@ impl<'call> Context<'call> {
     #[inline]
     pub fn label(&self) -> &'call str {
         // SAFETY: the host's labels are UTF-8 and live for the call.
-        let bytes = unsafe { view::bytes(self.raw.label) };
+        let bytes = unsafe { view::bytes(self.label) };
         // SAFETY: as above.
         unsafe { std::str::from_utf8_unchecked(bytes) }
     }

@@ -14,6 +14,8 @@ use crate::error::Error;
 
 /// An entry point as authors write it.
 pub type Entry = fn(&mut Context<'_>) -> Result<(), Error>;
+/// `restore` as authors write it: the number is the version of the state in the context.
+pub type Restore = fn(&mut Context<'_>, u32) -> Result<(), Error>;
 
 /// What a plugin offers, as `plugin!` collects it.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,12 @@ pub struct Exports {
     pub stop: Option<Entry>,
     /// The labels that `execute` answers; empty when the plugin does not say.
     pub labels: &'static [&'static str],
+    /// The version of the state that `save` writes.
+    pub state: Option<u32>,
+    /// Puts the state into its context, for the build that comes next.
+    pub save: Option<Entry>,
+    /// Takes over the state of the build before, after `init` and before the first call.
+    pub restore: Option<Restore>,
 }
 
 impl Exports {
@@ -38,6 +46,9 @@ impl Exports {
             init: None,
             stop: None,
             labels: &[],
+            state: None,
+            save: None,
+            restore: None,
         }
     }
 }
@@ -63,6 +74,21 @@ impl<const N: usize> Labels<N> {
     }
 }
 
+/// The functions that a plugin's table points to.
+#[derive(Clone, Copy, Debug)]
+pub struct Shims {
+    /// Runs [`Exports::execute`].
+    pub execute: abi::EntryPoint,
+    /// Runs [`Exports::init`], if there is one.
+    pub init: abi::EntryPoint,
+    /// Runs [`Exports::stop`], if there is one.
+    pub stop: abi::EntryPoint,
+    /// Runs [`Exports::save`].
+    pub save: abi::EntryPoint,
+    /// Runs [`Exports::restore`].
+    pub restore: abi::EntryPoint,
+}
+
 /// The descriptor in the form a `static` can have.
 #[derive(Debug)]
 #[repr(transparent)]
@@ -72,39 +98,54 @@ pub struct Table(abi::Descriptor);
 unsafe impl Sync for Table {}
 
 impl Table {
-    /// A descriptor of these entry points.
+    /// A descriptor of what `exports` has.
+    ///
+    /// # Panics
+    ///
+    /// At compile time, when `exports` has some of `state`, `save` and `restore` but not all three.
     #[must_use]
     pub const fn new<const N: usize>(
-        execute: abi::EntryPoint,
-        init: abi::EntryPoint,
-        stop: abi::EntryPoint,
+        exports: &Exports,
+        shims: Shims,
         labels: &'static Labels<N>,
     ) -> Self {
+        let (state_version, save, restore) = match (exports.state, exports.save, exports.restore) {
+            (Some(version), Some(_), Some(_)) => (version, Some(shims.save), Some(shims.restore)),
+            (None, None, None) => (0, None, None),
+            _ => panic!("`state`, `save` and `restore` go together"),
+        };
         Self(abi::Descriptor {
             size: size_of::<abi::Descriptor>() as u32,
             minor: abi::MINOR as u32,
-            execute: Some(execute),
-            init: Some(init),
-            stop: Some(stop),
+            execute: Some(shims.execute),
+            init: Some(shims.init),
+            stop: Some(shims.stop),
             live: Some(live),
             fini: Some(fini),
             labels: labels.0.as_ptr(),
             label_count: N,
+            state_version,
+            reserved: 0,
+            save,
+            restore,
             #[cfg(feature = "next-minor")]
             next,
         })
     }
 }
 
-/// Runs `execute` and reports how it ended. No panic leaves.
+/// Runs `entry` and reports how it ended. No panic leaves.
 ///
 /// # Safety
 ///
-/// `raw` is what the host passed to the entry point that calls this.
+/// `raw` and `label` are what the host passed to the entry point that calls this.
 #[inline]
-pub unsafe fn run(raw: Ctx, entry: Entry) -> i32 {
-    // SAFETY: the caller vouches for `raw`, and nothing else wraps it.
-    let mut context = unsafe { Context::from_raw(raw) };
+pub unsafe fn run<F>(raw: Ctx, label: Str, entry: F) -> i32
+where
+    F: FnOnce(&mut Context<'_>) -> Result<(), Error>,
+{
+    // SAFETY: the caller vouches for both, and nothing else wraps them.
+    let mut context = unsafe { Context::from_raw(raw, label) };
     match panic::catch_unwind(AssertUnwindSafe(|| entry(&mut context))) {
         Ok(Ok(())) => status::OK,
         outcome => settle(&context, outcome),
@@ -116,26 +157,45 @@ pub unsafe fn run(raw: Ctx, entry: Entry) -> i32 {
 /// # Safety
 ///
 /// As for [`run`].
-pub unsafe fn run_init(raw: Ctx, init: Option<Entry>) -> i32 {
+pub unsafe fn run_init(raw: Ctx, label: Str, init: Option<Entry>) -> i32 {
     panic::set_hook(Box::new(note_panic));
-    match init {
-        // SAFETY: the caller's promise is passed on.
-        Some(init) => unsafe { run(raw, init) },
-        None => status::OK,
-    }
+    // SAFETY: the caller's promise is passed on.
+    unsafe { run_optional(raw, label, init) }
 }
 
-/// Runs `stop`, if there is one.
+/// Runs `stop` or `save`, if there is one.
 ///
 /// # Safety
 ///
 /// As for [`run`].
-pub unsafe fn run_stop(raw: Ctx, stop: Option<Entry>) -> i32 {
-    match stop {
+pub unsafe fn run_optional(raw: Ctx, label: Str, entry: Option<Entry>) -> i32 {
+    match entry {
         // SAFETY: the caller's promise is passed on.
-        Some(stop) => unsafe { run(raw, stop) },
+        Some(entry) => unsafe { run(raw, label, entry) },
         None => status::OK,
     }
+}
+
+/// Runs `restore`, if there is one, with the version that the label names.
+///
+/// # Safety
+///
+/// As for [`run`].
+pub unsafe fn run_restore(raw: Ctx, label: Str, restore: Option<Restore>) -> i32 {
+    let Some(restore) = restore else {
+        return status::OK;
+    };
+    let entry = |context: &mut Context<'_>| {
+        let version = context.label();
+        let version = version.parse().map_err(|_| {
+            Error::failed(format!(
+                "the state's version is `{version}`, expected a whole number"
+            ))
+        })?;
+        restore(context, version)
+    };
+    // SAFETY: the caller's promise is passed on.
+    unsafe { run(raw, label, entry) }
 }
 
 thread_local! {
@@ -223,10 +283,13 @@ unsafe extern "C" fn next() -> u64 {
 ///   first call and refuses others;
 /// - `init: function`: runs once before the first call; an error refuses the load;
 /// - `stop: function`: ends the plugin's threads before it is unloaded;
+/// - `state: 1, save: function, restore: function`: hands the plugin's state over in an upgrade, see
+///   below;
 /// - `manifest: include_bytes!("…")`: the manifest to embed. Without it, `plugin.json` beside
 ///   `Cargo.toml` is embedded; a crate without one says `manifest: b""`.
 ///
-/// All three functions have the signature of `execute`. Use it once in a crate of type `cdylib`.
+/// The functions have the signature of `execute`; `restore` gets a number besides. Use it once in a
+/// crate of type `cdylib`.
 ///
 /// ```
 /// use plg_plugin_api::{Context, Error, plugin};
@@ -236,6 +299,66 @@ unsafe extern "C" fn next() -> u64 {
 /// }
 ///
 /// plugin!(execute, labels: ["echo"], manifest: b"");
+/// # fn main() {}
+/// ```
+///
+/// # State across an upgrade
+///
+/// Every build has statics of its own, so a new one begins with none of what the old one knew. A plugin
+/// that wants to keep something has `save`, which puts it into the context as values, and `restore`,
+/// which finds those values in the new build, after `init` and before the first call:
+///
+/// ```
+/// use std::sync::atomic::{AtomicI64, Ordering};
+///
+/// use plg_plugin_api::{Context, Error, plugin};
+///
+/// static TOTAL: AtomicI64 = AtomicI64::new(0);
+///
+/// fn execute(ctx: &mut Context<'_>) -> Result<(), Error> {
+///     let by: i64 = ctx.get("by")?;
+///     ctx.set("total", TOTAL.fetch_add(by, Ordering::SeqCst) + by)
+/// }
+///
+/// fn save(ctx: &mut Context<'_>) -> Result<(), Error> {
+///     ctx.set("total", TOTAL.load(Ordering::SeqCst))
+/// }
+///
+/// fn restore(ctx: &mut Context<'_>, version: u32) -> Result<(), Error> {
+///     let total: i64 = match version {
+///         2 => ctx.get("total")?,
+///         // The first builds called it otherwise.
+///         1 => ctx.get("sum")?,
+///         other => {
+///             let message = format!("the state is of version {other}, expected 1 or 2");
+///             return Err(Error::new("adder.state", message));
+///         }
+///     };
+///     TOTAL.store(total, Ordering::SeqCst);
+///     Ok(())
+/// }
+///
+/// plugin!(execute, state: 2, save: save, restore: restore, manifest: b"");
+/// # fn main() {}
+/// ```
+///
+/// - `state` is the version of what `save` writes. Raise it when you change that. `restore` is told the
+///   version that the old build had, which is a higher one when somebody goes back to this build.
+/// - `save` may run while calls do, and more than once: an upgrade that fails leaves its build in
+///   service. So it takes a copy and ends nothing.
+/// - What does not fit the host's limits for values cannot be handed over; `ctx.set` says so.
+/// - An error of either ends the upgrade, and the old build goes on answering. Let `restore` change
+///   nothing before it has read everything.
+/// - A build without them begins with nothing. `restore` is not called where there is nothing to take
+///   over: at a first load, and after a build that saves nothing.
+///
+/// The three go together:
+///
+/// ```compile_fail
+/// # use plg_plugin_api::{Context, Error, plugin};
+/// # fn execute(_: &mut Context<'_>) -> Result<(), Error> { Ok(()) }
+/// # fn save(_: &mut Context<'_>) -> Result<(), Error> { Ok(()) }
+/// plugin!(execute, state: 1, save: save, manifest: b"");
 /// # fn main() {}
 /// ```
 #[macro_export]
@@ -251,8 +374,17 @@ macro_rules! plugin {
             const PLG_MANIFEST: &[u8] = $crate::__plugin_manifest!($($key, $value;)*);
             static PLG_LABELS: $crate::export::Labels<{ PLG_EXPORTS.labels.len() }> =
                 $crate::export::Labels::new(PLG_EXPORTS.labels);
-            static PLG_TABLE: $crate::export::Table =
-                $crate::export::Table::new(plg_execute, plg_init, plg_stop, &PLG_LABELS);
+            static PLG_TABLE: $crate::export::Table = $crate::export::Table::new(
+                &PLG_EXPORTS,
+                $crate::export::Shims {
+                    execute: plg_execute,
+                    init: plg_init,
+                    stop: plg_stop,
+                    save: plg_save,
+                    restore: plg_restore,
+                },
+                &PLG_LABELS,
+            );
 
             #[used]
             #[unsafe(export_name = "plg_note_v1")]
@@ -270,19 +402,44 @@ macro_rules! plugin {
             }
 
             #[unsafe(export_name = "execute")]
-            unsafe extern "C" fn plg_execute(context: $crate::abi::Ctx) -> i32 {
-                // SAFETY: the host passed it to this entry point.
-                unsafe { $crate::export::run(context, PLG_EXPORTS.execute) }
+            unsafe extern "C" fn plg_execute(
+                context: $crate::abi::Ctx,
+                label: $crate::abi::Str,
+            ) -> i32 {
+                // SAFETY: the host passed both to this entry point.
+                unsafe { $crate::export::run(context, label, PLG_EXPORTS.execute) }
             }
 
-            unsafe extern "C" fn plg_init(context: $crate::abi::Ctx) -> i32 {
-                // SAFETY: the host passed it to this entry point.
-                unsafe { $crate::export::run_init(context, PLG_EXPORTS.init) }
+            unsafe extern "C" fn plg_init(
+                context: $crate::abi::Ctx,
+                label: $crate::abi::Str,
+            ) -> i32 {
+                // SAFETY: the host passed both to this entry point.
+                unsafe { $crate::export::run_init(context, label, PLG_EXPORTS.init) }
             }
 
-            unsafe extern "C" fn plg_stop(context: $crate::abi::Ctx) -> i32 {
-                // SAFETY: the host passed it to this entry point.
-                unsafe { $crate::export::run_stop(context, PLG_EXPORTS.stop) }
+            unsafe extern "C" fn plg_stop(
+                context: $crate::abi::Ctx,
+                label: $crate::abi::Str,
+            ) -> i32 {
+                // SAFETY: the host passed both to this entry point.
+                unsafe { $crate::export::run_optional(context, label, PLG_EXPORTS.stop) }
+            }
+
+            unsafe extern "C" fn plg_save(
+                context: $crate::abi::Ctx,
+                label: $crate::abi::Str,
+            ) -> i32 {
+                // SAFETY: the host passed both to this entry point.
+                unsafe { $crate::export::run_optional(context, label, PLG_EXPORTS.save) }
+            }
+
+            unsafe extern "C" fn plg_restore(
+                context: $crate::abi::Ctx,
+                label: $crate::abi::Str,
+            ) -> i32 {
+                // SAFETY: the host passed both to this entry point.
+                unsafe { $crate::export::run_restore(context, label, PLG_EXPORTS.restore) }
             }
         };
 
@@ -302,6 +459,15 @@ macro_rules! __plugin_option {
     };
     ($exports:ident, stop, $value:expr) => {
         $exports.stop = Some($value);
+    };
+    ($exports:ident, state, $value:expr) => {
+        $exports.state = Some($value);
+    };
+    ($exports:ident, save, $value:expr) => {
+        $exports.save = Some($value);
+    };
+    ($exports:ident, restore, $value:expr) => {
+        $exports.restore = Some($value);
     };
     ($exports:ident, manifest, $value:expr) => {};
 }

@@ -39,6 +39,9 @@
 //! in `stop`. On x86-64 and aarch64 with glibc the plugin then leaves the process for real when the
 //! host unloads it; see [`hooks`].
 //!
+//! An upgrade begins with new statics. What should outlive it goes through `save` and `restore`; see
+//! [`plugin!`].
+//!
 //! # Features
 //!
 //! - `testing`: `testing::Call` runs an entry point without a host.

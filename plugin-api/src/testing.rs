@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::abi::{self, Ctx, HostTable, Str, ValueRef, status};
 use crate::context::Level;
 use crate::error::Error;
-use crate::export::{self, Entry};
+use crate::export::{self, Entry, Restore};
 use crate::value::Value;
 use crate::view::{self, Shelf};
 
@@ -35,6 +35,40 @@ use crate::view::{self, Shelf};
 ///
 /// let error = Call::new("greet").run(execute).unwrap_err();
 /// assert_eq!(error.code(), "ctx.missing");
+/// ```
+///
+/// `init`, `stop` and `save` run the same way, with the label `""`. For `restore` there is
+/// [`Call::restore`], and [`Done::restore`] for what a `save` left:
+///
+/// ```
+/// use std::sync::atomic::{AtomicI64, Ordering};
+///
+/// use plg_plugin_api::testing::Call;
+/// use plg_plugin_api::{Context, Error};
+///
+/// static TOTAL: AtomicI64 = AtomicI64::new(0);
+///
+/// fn save(ctx: &mut Context<'_>) -> Result<(), Error> {
+///     ctx.set("total", TOTAL.load(Ordering::SeqCst))
+/// }
+///
+/// fn restore(ctx: &mut Context<'_>, version: u32) -> Result<(), Error> {
+///     if version != 1 {
+///         return Err(Error::new("adder.state", format!("unknown version {version}")));
+///     }
+///     TOTAL.store(ctx.get("total")?, Ordering::SeqCst);
+///     Ok(())
+/// }
+///
+/// TOTAL.store(7, Ordering::SeqCst);
+/// let saved = Call::new("").run(save).unwrap();
+/// // The next build has statics of its own.
+/// TOTAL.store(0, Ordering::SeqCst);
+/// saved.restore(1, restore).unwrap();
+/// assert_eq!(TOTAL.load(Ordering::SeqCst), 7);
+///
+/// let error = Call::new("").with("sum", 7).restore(9, restore).unwrap_err();
+/// assert_eq!(error.code(), "adder.state");
 /// ```
 #[derive(Debug)]
 pub struct Call {
@@ -105,7 +139,24 @@ impl Call {
     /// # Errors
     ///
     /// What the entry point returned, or `call.panicked`.
-    pub fn run(mut self, entry: Entry) -> Result<Done, Error> {
+    pub fn run(self, entry: Entry) -> Result<Done, Error> {
+        // SAFETY: both are made for this one call.
+        self.enter(|raw, label| unsafe { export::run(raw, label, entry) })
+    }
+
+    /// Runs `restore` with the values of this call, which a build whose state has this version left. The
+    /// call's label is the version and no other.
+    ///
+    /// # Errors
+    ///
+    /// What `restore` returned, or `call.panicked`.
+    pub fn restore(mut self, version: u32, restore: Restore) -> Result<Done, Error> {
+        self.label = version.to_string();
+        // SAFETY: both are made for this one call.
+        self.enter(|raw, label| unsafe { export::run_restore(raw, label, Some(restore)) })
+    }
+
+    fn enter(mut self, shim: impl FnOnce(Ctx, Str) -> i32) -> Result<Done, Error> {
         let token = CALLS.with_borrow_mut(|calls| {
             let token = calls.len() as u64 + 1;
             self.state.token = token;
@@ -115,10 +166,8 @@ impl Call {
         let raw = Ctx {
             token,
             host: &raw const TABLE,
-            label: Str::new(&self.label),
         };
-        // SAFETY: the context is ours, for this one call.
-        let status = unsafe { export::run(raw, entry) };
+        let status = shim(raw, Str::new(&self.label));
         let Some(mut state) = CALLS.with_borrow_mut(Vec::pop) else {
             return Err(Error::new(Error::FAILED, "the call left no state"));
         };
@@ -149,6 +198,17 @@ impl State {
 }
 
 impl Done {
+    /// Hands the values over to `restore`, as a host does in an upgrade with what `save` left.
+    ///
+    /// # Errors
+    ///
+    /// What `restore` returned, or `call.panicked`.
+    pub fn restore(self, version: u32, restore: Restore) -> Result<Self, Error> {
+        let values = self.state.values.into_iter();
+        let call = values.fold(Call::new(""), |call, (key, value)| call.with(&key, value));
+        call.restore(version, restore)
+    }
+
     /// The value under `key`.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&Value> {

@@ -32,11 +32,11 @@ static int32_t greet(PlgCtx ctx)
     return status == PLG_OK ? PLG_OK : plg_refuse(ctx, status, "reply");
 }
 
-static int32_t answer(PlgCtx ctx)
+static int32_t answer(PlgCtx ctx, PlgStr label)
 {
-    if (plg_label_is(ctx, "greet"))
+    if (plg_label_is(label, "greet"))
         return greet(ctx);
-    return plg_unknown_label(ctx, labels, sizeof labels / sizeof labels[0]);
+    return plg_unknown_label(ctx, label, labels, sizeof labels / sizeof labels[0]);
 }
 
 /* The manifest is plugin.json, line by line. The plugin has no threads, no pthread keys and no

@@ -11,6 +11,10 @@ use std::process::{Command, Output};
 
 use plg_plugin_api::abi;
 
+use crate::support::cc::build;
+use crate::support::plugins::loaded;
+use crate::support::{Variant, stamped};
+
 /// What a record looks like from here: its C name, its size and alignment, and offset and size of
 /// each field.
 struct Record {
@@ -48,13 +52,13 @@ fn records() -> Vec<Record> {
         Str as "PlgStr" { ptr len }
         ValueRef as "PlgValueRef" { tag len bits }
         EntryRef as "PlgEntryRef" { key value }
-        Ctx as "PlgCtx" { token host label }
+        Ctx as "PlgCtx" { token host }
         HostTable as "PlgHostTable" {
             size minor get set get_interned set_interned intern remove key_at remaining cancelled
             fail log progress call
         }
         Descriptor as "PlgDescriptor" {
-            size minor execute init stop live fini labels label_count
+            size minor execute init stop live fini labels label_count state_version reserved save restore
         }
         NoteHead as "PlgNoteHead" {
             magic size flags fingerprint major minor pointer_bits endian name version manifest_len
@@ -223,14 +227,38 @@ fn the_header_is_clean_in_c_and_in_cpp() {
     let program = format!(
         "#include <plg.h>\n{}",
         r#"
-static int32_t answer(PlgCtx ctx) { return plg_set_null(ctx, "nothing"); }
-static int32_t prepare(PlgCtx ctx) { plg_log(ctx, PLG_LEVEL_INFO, "ready"); return PLG_OK; }
-static int32_t finish(PlgCtx ctx) { return plg_cancelled(ctx) ? PLG_FAILED : PLG_OK; }
+static int32_t answer(PlgCtx ctx, PlgStr label)
+{
+    return plg_label_is(label, "one") ? plg_set_null(ctx, "nothing") : PLG_FAILED;
+}
+static int32_t prepare(PlgCtx ctx, PlgStr label)
+{
+    (void)label;
+    plg_log(ctx, PLG_LEVEL_INFO, "ready");
+    return PLG_OK;
+}
+static int32_t finish(PlgCtx ctx, PlgStr label)
+{
+    (void)label;
+    return plg_cancelled(ctx) ? PLG_FAILED : PLG_OK;
+}
+static int32_t keep(PlgCtx ctx, PlgStr label)
+{
+    (void)label;
+    return plg_set_i64(ctx, "count", 1);
+}
+static int32_t take_over(PlgCtx ctx, PlgStr label)
+{
+    uint32_t version;
+    int32_t status = plg_state_version(label, &version);
+    return status == PLG_OK ? PLG_OK : plg_refuse(ctx, status, "version");
+}
 static const PlgStr labels[] = {PLG_STR("one"), PLG_STR("two")};
 "#
     );
     let c = scratch("clean.c");
-    let options = ".init = prepare, .stop = finish, PLG_LABELS(labels)";
+    let options = ".init = prepare, .stop = finish, PLG_LABELS(labels), \
+                   .state_version = 1, .save = keep, .restore = take_over";
     fs::write(
         &c,
         format!("{program}PLG_PLUGIN(\"clean\", \"1.0.0\", 0, \"\", answer, {options});\n"),
@@ -240,7 +268,7 @@ static const PlgStr labels[] = {PLG_STR("one"), PLG_STR("two")};
     compile_if_present("clang", C11, SHARED, &c, &scratch("clean-clang.so"));
 
     let cpp = scratch("clean.cpp");
-    let options = "prepare, finish, nullptr, nullptr, PLG_LABELS(labels)";
+    let options = "prepare, finish, nullptr, nullptr, PLG_LABELS(labels), 1, keep, take_over";
     fs::write(
         &cpp,
         format!("{program}PLG_PLUGIN(\"clean\", \"1.0.0\", 0, \"{{}}\", answer, {options});\n"),
@@ -334,6 +362,39 @@ fn the_sample_in_c_answers() {
     );
 }
 
+/// Both sides in both languages: what `save` leaves, a host in C carries over to `restore`.
+#[test]
+fn state_goes_from_one_build_to_the_next() {
+    let include = format!("-I{}", repository().join("plugin-api/include").display());
+    let host = build("state_host.c", &[&include, "-ldl"], &[]);
+    let directory = tempfile::tempdir().unwrap();
+    let rust = [1, 2].map(|build| stamped(directory.path(), Variant::Debug, build));
+    let c =
+        |build: u32, state: u32| loaded(&[&format!("BUILD={build}"), &format!("STATE={state}")]);
+    let hand_over = |(old, before): (&Path, &str), (new, after): (&Path, &str)| {
+        let mut command = Command::new(&host);
+        run(command.arg(old).arg(before).arg(new).arg(after))
+    };
+    assert_eq!(
+        hand_over((&rust[0], "remember"), (&rust[1], "recall")),
+        "version 1, restore answered 0\nrecall 41\n"
+    );
+    assert_eq!(
+        hand_over((&c(1, 7), "count"), (&c(2, 4_294_967_295), "count")),
+        "version 7, restore answered 0\ncount 2\n"
+    );
+    assert_eq!(
+        hand_over((&c(2, 4_294_967_295), "count"), (&c(1, 7), "count")),
+        "fixture.state: the state is of a version that it does not know\n\
+         version 4294967295, restore answered 1\ncount 1\n"
+    );
+    assert_eq!(
+        hand_over((&c(1, 7), "count"), (&rust[0], "recall")),
+        "fixture.state: the state is of version 7, expected 1\n\
+         version 7, restore answered 1\nrecall 0\n"
+    );
+}
+
 const HOST: &str = r#"
 #include <dlfcn.h>
 #include <plg.h>
@@ -378,7 +439,7 @@ int main(int count, char **arguments)
     if (library == NULL)
         return 3;
     const PlgDescriptor *(*getter)(void);
-    int32_t (*alias)(PlgCtx);
+    int32_t (*alias)(PlgCtx, PlgStr);
     *(void **)&getter = dlsym(library, PLG_DESCRIPTOR_SYMBOL);
     *(void **)&alias = dlsym(library, PLG_EXECUTE_SYMBOL);
     if (getter == NULL || alias == NULL || dlsym(library, "plg_note_v1") == NULL)
@@ -386,10 +447,11 @@ int main(int count, char **arguments)
     const PlgDescriptor *plugin = getter();
     if (plugin->size != sizeof *plugin || plugin->init != NULL || plugin->label_count != 1)
         return 5;
-    PlgCtx ctx = {1, &table, plg_str(arguments[2])};
-    int32_t status = plugin->execute(ctx);
+    PlgCtx ctx = {1, &table};
+    PlgStr label = plg_str(arguments[2]);
+    int32_t status = plugin->execute(ctx, label);
     printf("%d%s\n", (int)status, said);
-    return alias(ctx) == status ? 0 : 6;
+    return alias(ctx, label) == status ? 0 : 6;
 }
 "#;
 

@@ -213,10 +213,10 @@ isolated! {
     fn a_descriptor_that_does_not_hold_together_is_refused() {
         let host = host();
         let before = warm(&host);
-        let cases: [(&str, &str); 25] = [
+        let cases: [(&str, &str); 27] = [
             ("NULL_TABLE", "null"),
             ("MISALIGNED", "multiple of 8"),
-            ("SMALL", "its size is 63, expected at least 64"),
+            ("SMALL", "its size is 87, expected at least 88"),
             ("EMPTY", "its size is 0"),
             ("HUGE", "its size is 4294967295"),
             ("ON_HEAP", "outside the image"),
@@ -231,6 +231,8 @@ isolated! {
             ("STOP_NOWHERE", "`stop` points to"),
             ("LIVE_NOWHERE", "`live` points to"),
             ("FINI_NOWHERE", "`fini` points to"),
+            ("SAVE_IN_LIBC", "`save` points to"),
+            ("RESTORE_IN_DATA", "`restore` points to"),
             ("NO_LABELS", "labels lie outside"),
             ("LABELS_NOWHERE", "labels lie outside"),
             ("LABELS_WITHOUT_END", "too many labels"),

@@ -59,7 +59,7 @@ impl Frame {
         context: &mut Context,
         call: &Call<'_>,
         depth_limit: u32,
-        run: impl FnOnce(Ctx) -> T,
+        run: impl FnOnce(Ctx, Str) -> T,
     ) -> Option<T> {
         // Read before anything is written, while the compiler still knows it from where it was made.
         let label = Str::new(call.label);
@@ -82,11 +82,11 @@ impl Frame {
             frame: &frame,
         };
         here.frame.set(&raw const frame);
-        let outcome = run(Ctx {
+        let raw = Ctx {
             token,
             host: &raw const TABLE,
-            label,
-        });
+        };
+        let outcome = run(raw, label);
         drop(current);
         frame.end();
         Some(outcome)

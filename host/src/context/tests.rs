@@ -49,18 +49,18 @@ impl Linked {
         };
         HERE.with(|here| {
             Number::of(here);
-            Frame::enter(here, context, &call, self.limits.depth, |raw| {
-                run(raw, entry)
+            Frame::enter(here, context, &call, self.limits.depth, |raw, label| {
+                run(raw, label, entry)
             })
         })
     }
 }
 
-fn run(raw: Ctx, entry: Entry) -> i32 {
+fn run(raw: Ctx, label: Str, entry: Entry) -> i32 {
     #[expect(unsafe_code, reason = "it stands where a mapped entry point would")]
     // SAFETY: the frame is current.
     unsafe {
-        export::run(raw, entry)
+        export::run(raw, label, entry)
     }
 }
 
@@ -133,6 +133,44 @@ fn a_panic_stops_at_the_shim_and_says_where() {
 }
 
 #[test]
+fn restore_is_told_a_version_and_never_a_label_that_is_none() {
+    fn take_over(ctx: &mut PluginContext<'_>, version: u32) -> Result<(), Error> {
+        ctx.set("version", i64::from(version))
+    }
+    let linked = Linked::new(Limits::default());
+    let restored = |label: &str| {
+        let mut context = Context::new();
+        let call = Call {
+            callee: &linked,
+            label,
+        };
+        let answer = HERE.with(|here| {
+            Number::of(here);
+            Frame::enter(here, &mut context, &call, 1, |raw, label| {
+                #[expect(unsafe_code, reason = "it stands where a mapped entry point would")]
+                // SAFETY: the frame is current.
+                unsafe {
+                    export::run_restore(raw, label, Some(take_over))
+                }
+            })
+        });
+        (answer, context)
+    };
+    for (label, version) in [("0", 0), ("7", 7), ("4294967295", 4_294_967_295)] {
+        let (answer, context) = restored(label);
+        assert_eq!(answer, Some(status::OK), "{label}");
+        assert_eq!(context.get("version"), Some(&Value::I64(version)));
+    }
+    for label in ["", "-1", "4294967296", "two", "1 "] {
+        let (answer, mut context) = restored(label);
+        assert_eq!(answer, Some(status::FAILED), "{label}");
+        assert_eq!(context.len(), 0);
+        let message = context.take_failure().unwrap().message;
+        assert!(message.contains(&format!("`{label}`")), "{message}");
+    }
+}
+
+#[test]
 fn a_context_is_dead_after_its_call_and_while_another_runs() {
     thread_local! {
         static KEPT: Cell<Option<Ctx>> = const { Cell::new(None) };
@@ -157,10 +195,10 @@ fn a_context_is_dead_after_its_call_and_while_another_runs() {
         label: "keep",
     };
     HERE.with(|here| {
-        Frame::enter(here, &mut context, &call, 32, |raw| {
+        Frame::enter(here, &mut context, &call, 32, |raw, label| {
             KEPT.set(Some(raw));
             assert_eq!(stale_read(), status::OK);
-            let answer = run(raw, |ctx| {
+            let answer = run(raw, label, |ctx| {
                 let outcome = ctx.call("linked", "other", Value::from([("secret", 2)]))?;
                 ctx.set("stale", &outcome["stale"])
             });

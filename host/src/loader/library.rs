@@ -15,7 +15,7 @@ use std::path::Path;
 use std::ptr;
 
 use libloading::os::unix::{Library as Mapping, RTLD_LOCAL, RTLD_NOW};
-use plg_plugin_api::abi::{self, Ctx, Descriptor, DescriptorGetter, EntryPoint, Str, status};
+use plg_plugin_api::abi::{self, Descriptor, DescriptorGetter, EntryPoint, Str, status};
 use plg_plugin_api::view;
 
 use super::LoadError;
@@ -118,8 +118,8 @@ impl Library {
         depth: u32,
     ) -> Option<i32> {
         // SAFETY: `read_descriptor` found it inside the image's code, and the frame is current.
-        Frame::enter(here, context, call, depth, |raw| unsafe {
-            (self.execute)(in_halves(raw))
+        Frame::enter(here, context, call, depth, |raw, label| unsafe {
+            (self.execute)(raw, label)
         })
     }
 
@@ -133,6 +133,29 @@ impl Library {
         Self::call_optional(self.descriptor.stop, here, context, call)
     }
 
+    /// The version of the state that `save` writes; `None` when the plugin keeps none across an upgrade,
+    /// which takes both `save` and `restore`.
+    pub(crate) fn state_version(&self) -> Option<u32> {
+        let hands_over = self.descriptor.save.is_some() && self.descriptor.restore.is_some();
+        hands_over.then_some(self.descriptor.state_version)
+    }
+
+    /// Calls `save`, which puts the plugin's state into `context`; [`status::OK`] when there is none.
+    pub(crate) fn save(&self, here: &Here, context: &mut Context, call: &Call<'_>) -> Option<i32> {
+        Self::call_optional(self.descriptor.save, here, context, call)
+    }
+
+    /// Calls `restore`, which takes over the state in `context`; [`status::OK`] when there is none. The
+    /// call's label is the version of that state.
+    pub(crate) fn restore(
+        &self,
+        here: &Here,
+        context: &mut Context,
+        call: &Call<'_>,
+    ) -> Option<i32> {
+        Self::call_optional(self.descriptor.restore, here, context, call)
+    }
+
     fn call_optional(
         entry: Option<EntryPoint>,
         here: &Here,
@@ -143,7 +166,9 @@ impl Library {
             Some(entry) => {
                 let depth = call.callee.limits().depth;
                 // SAFETY: `read_descriptor` found it inside the image's code, and the frame is current.
-                Frame::enter(here, context, call, depth, |raw| unsafe { entry(raw) })
+                Frame::enter(here, context, call, depth, |raw, label| unsafe {
+                    entry(raw, label)
+                })
             }
             None => Some(status::OK),
         }
@@ -259,33 +284,6 @@ impl Retained {
     }
 }
 
-/// The same context, written in two halves of 16 bytes. It is passed on the stack, where it is copied in
-/// such halves; a processor that has to put one together from two writes waits for both to be done,
-/// which takes longer than the rest of the call.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn in_halves(raw: Ctx) -> Ctx {
-    use std::arch::x86_64::_mm_set_epi64x;
-
-    let host = raw.host.expose_provenance();
-    let label = raw.label.ptr.expose_provenance();
-    // SAFETY: every processor of this architecture has the instruction.
-    let half = |low, high| unsafe { _mm_set_epi64x(high, low) };
-    let halves = [
-        half(raw.token as i64, host as i64),
-        half(label as i64, raw.label.len as i64),
-    ];
-    // SAFETY: both are 32 bytes without padding, and any bits are a context. It goes to the code of
-    // another image, to which nothing but the bits of an address crosses.
-    unsafe { std::mem::transmute::<[_; 2], Ctx>(halves) }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-fn in_halves(raw: Ctx) -> Ctx {
-    raw
-}
-
 type Read = (Descriptor, EntryPoint, Vec<String>, Place);
 
 /// Reads the descriptor and checks that what it points to lies inside the image.
@@ -336,6 +334,8 @@ unsafe fn read_descriptor(mapping: &Mapping, path: &Path) -> Result<Read, String
         ("stop", descriptor.stop.map(|entry| entry as usize)),
         ("live", descriptor.live.map(|entry| entry as usize)),
         ("fini", descriptor.fini.map(|entry| entry as usize)),
+        ("save", descriptor.save.map(|entry| entry as usize)),
+        ("restore", descriptor.restore.map(|entry| entry as usize)),
     ];
     for (name, function) in functions {
         if let Some(function) = function

@@ -66,6 +66,35 @@ impl InProcess {
         }
     }
 
+    /// The version of the state that `save` writes; `None` when the plugin hands none over.
+    pub(crate) fn state_version(&self) -> Option<u32> {
+        match &self.stage {
+            Stage::Running(library) => library.state_version(),
+            _ => None,
+        }
+    }
+
+    /// Runs `save`; `None` when calls nest too deeply.
+    pub(crate) fn save(&self, here: &Here, context: &mut Context, call: &Call<'_>) -> Option<i32> {
+        match &self.stage {
+            Stage::Running(library) => library.save(here, context, call),
+            _ => Some(status::FAILED),
+        }
+    }
+
+    /// Runs `restore`; `None` when calls nest too deeply.
+    pub(crate) fn restore(
+        &self,
+        here: &Here,
+        context: &mut Context,
+        call: &Call<'_>,
+    ) -> Option<i32> {
+        match &self.stage {
+            Stage::Running(library) => library.restore(here, context, call),
+            _ => Some(status::FAILED),
+        }
+    }
+
     pub(crate) fn image(&self) -> Option<&Image> {
         self.library().map(Library::image)
     }

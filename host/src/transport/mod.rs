@@ -1,6 +1,8 @@
 //! How a call reaches a plugin's code.
 
 mod in_process;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -93,6 +95,39 @@ impl Transport {
     pub(crate) fn mapped_bytes(&self) -> usize {
         match self {
             Self::InProcess(code) => code.mapped_bytes(),
+        }
+    }
+}
+
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "no upgrade hands state over yet")
+)]
+impl Transport {
+    /// The version of the state that `save` writes; `None` when the plugin hands none over.
+    pub(crate) fn state_version(&self) -> Option<u32> {
+        match self {
+            Self::InProcess(code) => code.state_version(),
+        }
+    }
+
+    /// Has the plugin put its state into `context`, and answers as a call does. Calls may be inside it.
+    pub(crate) fn save(&self, here: &Here, context: &mut Context, call: &Call<'_>) -> Option<i32> {
+        match self {
+            Self::InProcess(code) => code.save(here, context, call),
+        }
+    }
+
+    /// Has the plugin take over the state in `context`, and answers as a call does. The call's label is
+    /// the `state_version` of the build that saved it. Nobody calls the plugin yet.
+    pub(crate) fn restore(
+        &self,
+        here: &Here,
+        context: &mut Context,
+        call: &Call<'_>,
+    ) -> Option<i32> {
+        match self {
+            Self::InProcess(code) => code.restore(here, context, call),
         }
     }
 }

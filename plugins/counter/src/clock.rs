@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use plg_plugin_api::Error;
 
-use crate::state::{self, CHANGED};
+use crate::state::{self, CHANGED, Clock};
 
 /// The longest time between two ticks.
 const MAX_EVERY_MS: i64 = 60 * 60 * 1000;
@@ -35,7 +35,7 @@ pub(crate) fn start(every_ms: i64) -> Result<bool, Error> {
             let message = format!("failed to start the clock: {error}");
             Error::new("counter.thread", message)
         })?;
-    state.clock = Some(thread);
+    state.clock = Some(Clock { thread, every_ms });
     Ok(true)
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn join() -> Option<u64> {
     // The clock takes the lock to end, so the lock is given back before the join.
     let clock = state::lock().clock.take()?;
     // The clock does nothing that panics, and if it did, it would have ended all the same.
-    let _ = clock.join();
+    let _ = clock.thread.join();
     Some(state::lock().ticks)
 }
 

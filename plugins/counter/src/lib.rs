@@ -1,6 +1,7 @@
 //! Keeps a total that its callers share and a clock that ticks: state, a thread, and waiting.
 
 mod clock;
+mod hand_over;
 mod state;
 
 use std::time::Duration;
@@ -15,7 +16,15 @@ const LABELS: [&str; 5] = [
     "counter.wait",
 ];
 
-plugin!(execute, labels: LABELS, init: init, stop: stop);
+plugin!(
+    execute,
+    labels: LABELS,
+    init: init,
+    stop: stop,
+    state: hand_over::VERSION,
+    save: hand_over::save,
+    restore: hand_over::restore,
+);
 
 /// How long a waiting call sleeps before it asks whether its caller has given up.
 const PATIENCE: Duration = Duration::from_millis(20);

@@ -10,10 +10,16 @@ use plg_plugin_api::Error;
 pub(crate) struct State {
     pub(crate) total: i64,
     pub(crate) ticks: u64,
-    /// The thread that ticks, once it was started.
-    pub(crate) clock: Option<JoinHandle<()>>,
+    /// The clock, once it was started.
+    pub(crate) clock: Option<Clock>,
     /// Set while the plugin is asked to end: nothing may be started or waited for any more.
     pub(crate) stopping: bool,
+}
+
+/// The thread that ticks.
+pub(crate) struct Clock {
+    pub(crate) thread: JoinHandle<()>,
+    pub(crate) every_ms: i64,
 }
 
 static STATE: Mutex<State> = Mutex::new(State {

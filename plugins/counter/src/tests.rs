@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use plg_plugin_api::testing::{Call, Done};
 use plg_plugin_api::{Error, Level, Value};
 
+use super::hand_over::{VERSION, restore, save};
 use super::{LABELS, execute, init, state, stop};
 
 /// The plugin, freshly loaded. Its state is one for the whole process, so tests take turns.
@@ -47,6 +48,14 @@ fn wait_in_thread(until: i64) -> thread::JoinHandle<Result<i64, Error>> {
             .run(execute)?;
         Ok(number(&done, "total"))
     })
+}
+
+fn wait_for_ticks(ticks: i64) {
+    let patience = Instant::now() + Duration::from_secs(10);
+    while number(&call("counter.ticks").unwrap(), "ticks") < ticks {
+        assert!(Instant::now() < patience, "the clock does not tick");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]
@@ -114,11 +123,7 @@ fn starts_one_clock_which_ticks_until_the_plugin_stops() {
     };
     assert!(start());
     assert!(!start());
-    let patience = Instant::now() + Duration::from_secs(10);
-    while number(&call("counter.ticks").unwrap(), "ticks") < 3 {
-        assert!(Instant::now() < patience, "the clock does not tick");
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_for_ticks(3);
     Call::new("").run(stop).unwrap();
     let done = call("counter.ticks").unwrap();
     assert_eq!(done.value("ticking"), Some(&Value::Bool(false)));
@@ -186,6 +191,70 @@ fn stopping_wakes_whoever_waits_and_starts_nothing_more() {
     assert_eq!(error.code(), "counter.stopped");
     let error = call("counter.start").map(drop).unwrap_err();
     assert_eq!(error.code(), "counter.stopped");
+}
+
+#[test]
+fn the_total_survives_an_upgrade() {
+    let old = load();
+    Call::new("counter.add").with("by", 7).run(execute).unwrap();
+    let saved = Call::new("").run(save).unwrap();
+    drop(old);
+    let _new = load();
+    assert_eq!(number(&call("counter.total").unwrap(), "total"), 0);
+    saved.restore(VERSION, restore).unwrap();
+    assert_eq!(number(&call("counter.add").unwrap(), "total"), 8);
+    let done = call("counter.ticks").unwrap();
+    assert_eq!(done.value("ticking"), Some(&Value::Bool(false)));
+}
+
+#[test]
+fn a_clock_goes_on_ticking_after_an_upgrade() {
+    let old = load();
+    Call::new("counter.start")
+        .with("every_ms", 1)
+        .run(execute)
+        .unwrap();
+    wait_for_ticks(3);
+    let saved = Call::new("").run(save).unwrap();
+    let done = call("counter.ticks").unwrap();
+    assert_eq!(
+        done.value("ticking"),
+        Some(&Value::Bool(true)),
+        "the old build goes on"
+    );
+    drop(old);
+    let _new = load();
+    let ticks = number(&saved, "ticks");
+    let restored = saved.restore(VERSION, restore).unwrap();
+    assert_eq!(number(&restored, "every_ms"), 1);
+    assert!(number(&call("counter.ticks").unwrap(), "ticks") >= ticks);
+    wait_for_ticks(ticks + 3);
+}
+
+#[test]
+fn takes_over_a_state_whole_or_not_at_all() {
+    let _loaded = load();
+    let whole = || {
+        Call::new("")
+            .with("total", 7)
+            .with("ticks", 3)
+            .with("every_ms", Value::Null)
+    };
+    let error = whole().restore(VERSION + 1, restore).unwrap_err();
+    assert_eq!(error.code(), "counter.state");
+    let error = whole()
+        .with("ticks", "three")
+        .restore(VERSION, restore)
+        .unwrap_err();
+    assert_eq!(error.code(), "ctx.type");
+    let error = Call::new("")
+        .with("total", 7)
+        .restore(VERSION, restore)
+        .unwrap_err();
+    assert_eq!(error.code(), "ctx.missing");
+    assert_eq!(number(&call("counter.total").unwrap(), "total"), 0);
+    whole().restore(VERSION, restore).unwrap();
+    assert_eq!(number(&call("counter.total").unwrap(), "total"), 7);
 }
 
 #[test]
