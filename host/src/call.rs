@@ -103,7 +103,10 @@ impl CallError {
             CallFailure::NoRoute { .. } | CallFailure::BadLabel { .. } => "call.no_route",
             CallFailure::Failed { code, .. } => passed_on(code),
             CallFailure::Panicked { .. } => "call.panicked",
-            CallFailure::Timeout | CallFailure::Lost { cancelled: false, .. } => "call.timeout",
+            CallFailure::Timeout
+            | CallFailure::Lost {
+                cancelled: false, ..
+            } => "call.timeout",
             CallFailure::Cancelled | CallFailure::Lost { .. } => "call.cancelled",
             CallFailure::Stuck { .. } => "plugin.stuck",
             CallFailure::Overloaded { .. } => "call.overloaded",

@@ -185,11 +185,7 @@ impl Host {
     /// # Errors
     ///
     /// `host.threads` when the system has no thread for it.
-    pub fn subscribe(
-        &self,
-        options: HookOptions,
-        hook: impl Hook,
-    ) -> Result<Subscription, Error> {
+    pub fn subscribe(&self, options: HookOptions, hook: impl Hook) -> Result<Subscription, Error> {
         let subscription = self.inner.hooks.subscribe(options, hook);
         let subscription = subscription.map_err(|source| HostError::Thread {
             what: "a hook",

@@ -156,9 +156,10 @@ impl Inner {
 
     /// Tells the hooks that something did not happen.
     pub(crate) fn failed(&self, step: Step, subject: Subject, error: &Error) {
-        self.hooks.tell(step, Phase::Failed, Some(error.code()), || {
-            (subject, error.in_full())
-        });
+        self.hooks
+            .tell(step, Phase::Failed, Some(error.code()), || {
+                (subject, error.in_full())
+            });
     }
 
     /// Keeps a subscription until the host goes.

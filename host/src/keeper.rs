@@ -57,7 +57,10 @@ impl Keeper {
             let host = host.clone();
             let (jobs, received) = mpsc::channel();
             let keep = move || keep(&host, &received, round);
-            match thread::Builder::new().name("plg-keeper".to_owned()).spawn(keep) {
+            match thread::Builder::new()
+                .name("plg-keeper".to_owned())
+                .spawn(keep)
+            {
                 Ok(thread) => *running = Some(Running { jobs, thread }),
                 Err(error) => tracing::error!("no thread for the host's own work: {error}"),
             }

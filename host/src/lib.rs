@@ -73,9 +73,7 @@ pub use census::Census;
 pub use context::{Cancel, Context, Progress, json};
 pub use discovery::{Candidate, DiscoverError, Discovery, MANIFEST};
 pub use error::Error;
-pub use events::{
-    Calls, Event, Events, Hook, HookOptions, Phase, Step, Subscription, Verdict,
-};
+pub use events::{Calls, Event, Events, Hook, HookOptions, Phase, Step, Subscription, Verdict};
 pub use host::{Host, HostError, LoadReport};
 pub use limits::Limits;
 pub use loader::{LoadError, preflight, probe};

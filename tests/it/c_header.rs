@@ -368,7 +368,7 @@ fn state_goes_from_one_build_to_the_next() {
     let include = format!("-I{}", repository().join("plugin-api/include").display());
     let host = build("state_host.c", &[&include, "-ldl"], &[]);
     let directory = tempfile::tempdir().unwrap();
-    let rust = [1, 2].map(|build| stamped(directory.path(), Variant::Debug, build));
+    let rust = [1, 2].map(|build| stamped(directory.path(), Variant::State, build));
     let c =
         |build: u32, state: u32| loaded(&[&format!("BUILD={build}"), &format!("STATE={state}")]);
     let hand_over = |(old, before): (&Path, &str), (new, after): (&Path, &str)| {

@@ -33,6 +33,7 @@ fn with_patience(patience: Duration) -> Host {
     let limits = Limits {
         drain: patience,
         stop: patience,
+        in_flight: 1_000,
         ..Limits::default()
     };
     let host = Host::builder().limits(limits).build();

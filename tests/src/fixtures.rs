@@ -21,6 +21,8 @@ pub enum Variant {
     NoHooks,
     /// Of the next minor of the ABI.
     NextMinor,
+    /// Handing state over to the next build.
+    State,
 }
 
 impl Variant {
@@ -32,6 +34,7 @@ impl Variant {
             Self::AbiStable => &["--features", "abi_stable"],
             Self::NoHooks => &["--features", "no-unload-hooks"],
             Self::NextMinor => &["--features", "next-minor"],
+            Self::State => &["--features", "state"],
         }
     }
 

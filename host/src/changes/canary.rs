@@ -47,7 +47,9 @@ impl Inner {
         self.check_upgrade(plugin, candidate, options.allow_downgrade)?;
         self.check_replacement(&[&candidate.manifest])?;
         let generation = self.start(plugin, &turn, candidate, known)?;
-        let state = plugin.current().and_then(|current| current.transport.state_version());
+        let state = plugin
+            .current()
+            .and_then(|current| current.transport.state_version());
         if state.is_some() {
             // Two builds that each have a part of the state would both be wrong.
             let _ = turn.discard(generation);
@@ -78,7 +80,11 @@ impl Inner {
         match turn.advance_canary() {
             Some(Some(share)) => {
                 drop(turn);
-                self.tell_canary(&plugin, generation, format!("answers {share} % of the calls"));
+                self.tell_canary(
+                    &plugin,
+                    generation,
+                    format!("answers {share} % of the calls"),
+                );
             }
             Some(None) => {
                 drop(turn);
@@ -90,11 +96,7 @@ impl Inner {
     }
 
     /// Gives the canary all calls.
-    pub(crate) fn promote_canary(
-        &self,
-        plugin: &Arc<Plugin>,
-        why: Why,
-    ) -> Result<Upgraded, Error> {
+    pub(crate) fn promote_canary(&self, plugin: &Arc<Plugin>, why: Why) -> Result<Upgraded, Error> {
         let turn = take_turn(plugin)?;
         let from = plugin.current();
         let from = from.map(|current| current.manifest.version.clone());

@@ -1,20 +1,42 @@
 //! stub
-use crate::inner::Inner;
-use crate::error::Error;
-use std::sync::Arc;
-use plg_packaging::{Manifest, PluginName};
 use crate::discovery::Candidate;
-use crate::plugin::record::Plugin;
-use crate::plugin::generation::Generation;
+use crate::error::Error;
 use crate::history::*;
+use crate::inner::Inner;
+use crate::plugin::generation::Generation;
+use crate::plugin::record::Plugin;
+use plg_packaging::{Manifest, PluginName};
+use std::sync::Arc;
 impl Inner {
-    pub(crate) fn plan<'a>(&self, c: &'a [Candidate]) -> (Vec<&'a Candidate>, Vec<Error>) { (c.iter().collect(), vec![]) }
-    pub(crate) fn check_dependencies(&self, _m: &Manifest) -> Result<(), Error> { Ok(()) }
-    pub(crate) fn check_replacement(&self, _m: &[&Manifest]) -> Result<(), Error> { Ok(()) }
-    pub(crate) fn check_unload(&self, _m: &PluginName) -> Result<(), Error> { Ok(()) }
-    pub(crate) fn dependants(&self, _m: &PluginName) -> Vec<PluginName> { vec![] }
-    pub(crate) fn order_of(&self, m: &[&Manifest]) -> Result<Vec<PluginName>, Error> { Ok(m.iter().map(|m| m.name.clone()).collect()) }
-    pub(crate) fn in_unload_order(&self) -> Vec<Arc<Plugin>> { self.catalog.all() }
-    pub(crate) fn record(&self, _c: Change, _w: Why, _n: &PluginName, _g: Option<&Generation>, _f: Option<&semver::Version>) {}
+    pub(crate) fn plan<'a>(&self, c: &'a [Candidate]) -> (Vec<&'a Candidate>, Vec<Error>) {
+        (c.iter().collect(), vec![])
+    }
+    pub(crate) fn check_dependencies(&self, _m: &Manifest) -> Result<(), Error> {
+        Ok(())
+    }
+    pub(crate) fn check_replacement(&self, _m: &[&Manifest]) -> Result<(), Error> {
+        Ok(())
+    }
+    pub(crate) fn check_unload(&self, _m: &PluginName) -> Result<(), Error> {
+        Ok(())
+    }
+    pub(crate) fn dependants(&self, _m: &PluginName) -> Vec<PluginName> {
+        vec![]
+    }
+    pub(crate) fn order_of(&self, m: &[&Manifest]) -> Result<Vec<PluginName>, Error> {
+        Ok(m.iter().map(|m| m.name.clone()).collect())
+    }
+    pub(crate) fn in_unload_order(&self) -> Vec<Arc<Plugin>> {
+        self.catalog.all()
+    }
+    pub(crate) fn record(
+        &self,
+        _c: Change,
+        _w: Why,
+        _n: &PluginName,
+        _g: Option<&Generation>,
+        _f: Option<&semver::Version>,
+    ) {
+    }
     pub(crate) fn look_at_process(&self, _p: Option<&PluginName>) {}
 }

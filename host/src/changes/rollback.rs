@@ -107,7 +107,9 @@ impl Inner {
             self.end_canary(&plugin, Some(why));
             return;
         }
-        let failed = plugin.current().filter(|current| current.number == generation);
+        let failed = plugin
+            .current()
+            .filter(|current| current.number == generation);
         let Some(failed) = failed else {
             return;
         };
@@ -117,17 +119,22 @@ impl Inner {
             Ok(upgraded) => {
                 let Tripped(why) = why;
                 let back_off = digest.map(|digest| self.back_off(digest));
-                self.hooks.tell(Step::Notice, Phase::Done, Some("upgrade.returned"), || {
-                    let (from, to) = (&upgraded.from, &upgraded.to);
-                    let mut message = format!("{why}: {to} answers again instead of {from}");
-                    if let Some(back_off) = back_off {
-                        message += &format!("; the watch leaves that build alone for {back_off:?}");
-                    }
-                    (subject, message)
-                });
+                self.hooks
+                    .tell(Step::Notice, Phase::Done, Some("upgrade.returned"), || {
+                        let (from, to) = (&upgraded.from, &upgraded.to);
+                        let mut message = format!("{why}: {to} answers again instead of {from}");
+                        if let Some(back_off) = back_off {
+                            message +=
+                                &format!("; the watch leaves that build alone for {back_off:?}");
+                        }
+                        (subject, message)
+                    });
             }
             Err(error) => {
-                tracing::error!(plugin = name.as_str(), "the build before cannot come back: {error}");
+                tracing::error!(
+                    plugin = name.as_str(),
+                    "the build before cannot come back: {error}"
+                );
             }
         }
     }

@@ -139,12 +139,14 @@ impl Inner {
             Outcome::Left(left) => {
                 let thread = left.thread();
                 plugin.lose(left, word);
-                let message = format!("`{word}` was not done after {limit:?}; it goes on in `{thread}`");
+                let message =
+                    format!("`{word}` was not done after {limit:?}; it goes on in `{thread}`");
                 Err(refused("call.timeout", message))
             }
-            Outcome::NoThread(error) => {
-                Err(refused("call.threads", format!("no thread for it: {error}")))
-            }
+            Outcome::NoThread(error) => Err(refused(
+                "call.threads",
+                format!("no thread for it: {error}"),
+            )),
         }
     }
 }

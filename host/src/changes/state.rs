@@ -81,7 +81,13 @@ impl Inner {
             .map_err(|refusal| failed(plugin, "save", refusal))?;
         let (bytes, limit) = (saved.bytes(), limits.state_bytes);
         if bytes > limit {
-            return refused("save", format!("the state has {bytes} bytes, the limit is {limit}"));
+            return refused(
+                "save",
+                format!("the state has {bytes} bytes, the limit is {limit}"),
+            );
+        }
+        if saved.is_empty() {
+            return Ok(());
         }
         let restore = Function::Restore(version);
         self.run(plugin, to, restore, saved, limits.state)

@@ -45,7 +45,10 @@ impl Inner {
         let manifests: Vec<_> = members.iter().map(|one| &one.candidate.manifest).collect();
         let order = self.order_of(&manifests)?;
         members.sort_by_key(|one| order.iter().position(|name| name == one.plugin.name()));
-        let subjects: Vec<_> = members.iter().map(|one| Subject::of(&one.candidate)).collect();
+        let subjects: Vec<_> = members
+            .iter()
+            .map(|one| Subject::of(&one.candidate))
+            .collect();
         let asked = subjects
             .iter()
             .try_for_each(|subject| self.ask(Step::Upgrade, subject));
@@ -53,7 +56,12 @@ impl Inner {
         match asked.and_then(|()| self.upgrade_together_allowed(members, options)) {
             Ok(upgraded) => {
                 for (plugin, (_, upgraded)) in plugins.iter().zip(&upgraded) {
-                    self.loaded(plugin, Change::Upgraded, Why::Together, Some(&upgraded.from));
+                    self.loaded(
+                        plugin,
+                        Change::Upgraded,
+                        Why::Together,
+                        Some(&upgraded.from),
+                    );
                 }
                 Ok(upgraded)
             }
@@ -115,7 +123,9 @@ impl Inner {
             discard(standing);
             return Err(error);
         }
-        Ok(publish(standing, |generation| self.put_on_trial(generation)))
+        Ok(publish(standing, |generation| {
+            self.put_on_trial(generation)
+        }))
     }
 
     /// Holds calls back from those that keep state, those that call others first, and hands it over.
@@ -148,7 +158,14 @@ fn publish(
                 Some(held) => Some(one.turn.replace_held(held, one.generation)),
                 None => one.turn.swap(Some(one.generation)),
             };
-            (one.plugin, one.turn, remains, one.candidate, one.from, number)
+            (
+                one.plugin,
+                one.turn,
+                remains,
+                one.candidate,
+                one.from,
+                number,
+            )
         })
         .collect();
     // Nobody is waited for before all of them answer.

@@ -31,11 +31,12 @@ pub(super) const ROWS: &[Code] = &[
              it has, the host refuses others without asking it; where it does not, the plugin itself refused. Nothing was \
              changed. Labels are compared letter by letter, upper and lower case included.",
         ),
-    error("call.overloaded", Operator, "more threads call plugins than the host has room for")
-        .help("call from a pool of threads instead of a thread for each call")
+    error("call.overloaded", Operator, "too many calls are inside the plugin")
+        .help("call less at once, or raise `Limits::in_flight` and `Limits::queue`")
         .text(
-            "Each thread that calls a plugin holds a place of its own as long as the thread lives, and all places are \
-             taken. The call was not made, and calls on the other threads go on. Places become free when threads end.",
+            "As many calls as may be are inside the plugin, and as many as may wait do. The call was not made. The limit keeps \
+             one slow plugin from taking all threads of the process; calls of other plugins do not notice. Raise the limits \
+             if the plugin can take it.",
         ),
     error("call.panicked", Author, "the plugin panicked")
         .help("report the message and the place in it to the plugin's author")
@@ -44,12 +45,19 @@ pub(super) const ROWS: &[Code] = &[
              plugins and other calls of this one go on. What the plugin had half done may still be so: locks that it held \
              are poisoned, and its next calls may fail because of that. The message says where it happened.",
         ),
+    error("call.threads", Operator, "there is no thread or no place for one")
+        .help("call from a pool of threads instead of a thread for each call")
+        .text(
+            "Each thread that calls a plugin holds a place of its own as long as the thread lives, and a call with a deadline \
+             runs on a thread of the host. All places are taken, or the system has no thread. The call was not made, and calls \
+             on the other threads go on. Places become free when threads end.",
+        ),
     error("call.timeout", Developer, "the call was not done before its deadline")
         .help("give it more time, or look at what the plugin waits for")
         .text(
             "The deadline of the context passed before the call began, while the plugin looked at it, or while the plugin \
-             did not look. A deadline asks and cannot force: code in the same process cannot be stopped from outside, so \
-             a plugin that never looks goes on until it is done. `plg call --timeout` ends the whole process then. \
+             did not look. The caller has its answer in time all the same, but code in the same process cannot be stopped \
+             from outside: a plugin that never looks keeps its thread until it is done, and the snapshot names that thread. \
              Authors check `ctx.cancelled()` in their loops and give `ctx.remaining()` to whatever they wait for.",
         ),
     error("ctx.expired", Author, "the plugin used a context after its call")

@@ -22,4 +22,10 @@ pub(super) const ROWS: &[Code] = &[
             "Code of the host panicked, not code of a plugin. Whatever a plugin or file does, this should not happen. The call \
              has no result, and whether it had an effect is not known.",
         ),
+    error("host.threads", Operator, "the system has no thread for it")
+        .help("raise the limit of processes and threads for this user")
+        .text(
+            "The host needs a thread for what the message names, and the system did not give it one. What was asked for is not \
+             done, and everything else goes on.",
+        ),
 ];

@@ -13,11 +13,13 @@ mod abi;
 mod call;
 mod command;
 mod directory;
+mod hook;
 mod host;
 mod manifest;
 mod native;
 mod native_load;
 mod plugin;
+mod upgrade;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -149,11 +151,13 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         command::ROWS,
         call::ROWS,
         directory::ROWS,
+        hook::ROWS,
         host::ROWS,
         manifest::ROWS,
         native::ROWS,
         native_load::ROWS,
         plugin::ROWS,
+        upgrade::ROWS,
     ];
     let mut all = families.concat();
     all.sort_by_key(|row| row.code);

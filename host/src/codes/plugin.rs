@@ -1,4 +1,4 @@
-//! Codes of plugins by name, and of upgrades.
+//! Codes of plugins by name.
 
 use super::Actor::{Developer, Operator};
 use super::{Code, error};
@@ -28,24 +28,11 @@ pub(super) const ROWS: &[Code] = &[
             "The plugin was unloaded, or the host was shut down, since the handle was made. The call did not reach any code. A \
              handle outlives the plugin and always means the newest generation of it.",
         ),
-    error("upgrade.needs_restart", Operator, "too much of earlier builds is still in the process")
-        .help("restart the process; then find out why the old code stays: `plg check PATH`")
+    error("plugin.stuck", Operator, "too many threads did not come back from the plugin")
+        .help("upgrade the plugin to a build that ends, or run it isolated")
         .text(
-            "Old generations of the plugin could not be unmapped, and as many are retained as the limit allows. The upgrade was \
-             refused before anything was changed, and the build that answered goes on answering. The snapshot of the plugin \
-             says why each one stays: threads that do not end, leases, or no unload hooks.",
-        ),
-    error("upgrade.other_plugin", Operator, "the file is another plugin")
-        .help("give a build of the plugin that is to be replaced")
-        .text(
-            "The plugin that answers and the one in the file have different names, so the second is no newer build of the first. \
-             Nothing was changed. Load the other one beside it instead.",
-        ),
-    error("upgrade.rollback_denied", Operator, "the new build is older than the one that answers")
-        .help("ask for it: `UpgradeOptions { allow_downgrade: true }`")
-        .text(
-            "The version in the file is lower than that of the build in service. An upgrade goes back only when it is asked to, so \
-             that an old file in the wrong place replaces nothing. Nothing was changed. Builds of the same version replace \
-             each other freely.",
+            "Calls of this build did not come back at their deadlines: it loops or waits for ever. Each took a thread of the \
+             process with it, which nothing can stop from outside. To bound that, further calls are refused, until a thread \
+             comes back or another build answers. The snapshot names the threads and labels; other plugins go on as before.",
         ),
 ];

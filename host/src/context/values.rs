@@ -498,7 +498,9 @@ fn weight(value: &Value) -> usize {
         Value::List(list) => list.iter().map(|value| 16 + weight(value)).sum(),
         Value::Map(map) => {
             let entries = map.iter();
-            entries.map(|(key, value)| 16 + key.len() + weight(value)).sum()
+            entries
+                .map(|(key, value)| 16 + key.len() + weight(value))
+                .sum()
         }
         _ => size_of::<u64>(),
     }

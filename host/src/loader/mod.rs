@@ -14,6 +14,6 @@ pub mod preflight;
 pub mod probe;
 
 pub use error::LoadError;
-pub(crate) use image::Bytes;
 pub(crate) use error::io_code;
+pub(crate) use image::Bytes;
 pub(crate) use load::{Known, Loader, manifest_of};

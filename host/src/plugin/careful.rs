@@ -123,9 +123,8 @@ impl Plugin {
         let (entry, name) = (entry.clone(), label.to_owned());
         let leased = leased.cloned();
         let work = move || {
-            let outcome = HERE.with(|here| {
-                plugin.call_chosen(here, leased.as_ref(), &entry, &name, &mut values)
-            });
+            let outcome = HERE
+                .with(|here| plugin.call_chosen(here, leased.as_ref(), &entry, &name, &mut values));
             drop((leased, permit));
             (values, outcome)
         };
@@ -158,7 +157,10 @@ impl Plugin {
                 Err(Box::new(self.failed(label, failure)))
             }
             Outcome::NoThread(error) => {
-                tracing::error!(plugin = self.name().as_str(), "no thread for a call: {error}");
+                tracing::error!(
+                    plugin = self.name().as_str(),
+                    "no thread for a call: {error}"
+                );
                 Err(Box::new(self.failed(label, CallFailure::TooManyThreads)))
             }
         }
@@ -271,11 +273,7 @@ impl Plugin {
     }
 
     /// Waits until calls are no longer held back; says whether they were.
-    pub(super) fn wait_for_resume(
-        &self,
-        end: Option<Instant>,
-        is_over: impl Fn() -> bool,
-    ) -> bool {
+    pub(super) fn wait_for_resume(&self, end: Option<Instant>, is_over: impl Fn() -> bool) -> bool {
         let mut paused = self.paused();
         if paused.is_none() {
             return false;
@@ -285,7 +283,10 @@ impl Plugin {
                 return false;
             }
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let limit = left.unwrap_or(LOOK).min(LOOK).max(Duration::from_micros(10));
+            let limit = left
+                .unwrap_or(LOOK)
+                .min(LOOK)
+                .max(Duration::from_micros(10));
             let waited = self.resumed.wait_timeout(paused, limit);
             paused = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -343,7 +344,9 @@ impl Plugin {
                     format!("{lost} of its threads did not come back; isolate it or upgrade it");
                 (self.subject(current.as_deref()), message)
             };
-            self.ties.hooks.tell(Step::Demotion, Phase::Done, code, told);
+            self.ties
+                .hooks
+                .tell(Step::Demotion, Phase::Done, code, told);
         }
     }
 

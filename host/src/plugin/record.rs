@@ -375,11 +375,10 @@ impl Callee for Plugin {
                 message: "the host is shutting down".to_owned(),
             });
         };
-        workers::inside(plugin, || others.call(plugin, label, context))
-            .map_err(|error| Failure {
-                code: error.code().to_owned(),
-                message: error.to_string(),
-            })
+        workers::inside(plugin, || others.call(plugin, label, context)).map_err(|error| Failure {
+            code: error.code().to_owned(),
+            message: error.to_string(),
+        })
     }
 }
 

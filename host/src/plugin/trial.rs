@@ -109,10 +109,15 @@ impl Trial {
             return None;
         }
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let Bounds { errors, panics, within, .. } = self.bounds;
+        let Bounds {
+            errors,
+            panics,
+            within,
+            ..
+        } = self.bounds;
         let many = errors.is_some_and(|limit| add(&mut failures.errors, limit, within, now));
-        let panics = panics
-            .filter(|limit| panicked && add(&mut failures.panics, *limit, within, now));
+        let panics =
+            panics.filter(|limit| panicked && add(&mut failures.panics, *limit, within, now));
         drop(failures);
         let (count, what) = match (panics, errors.filter(|_| many)) {
             (Some(count), _) => (count, "panics"),

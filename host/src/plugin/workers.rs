@@ -126,6 +126,10 @@ impl Workers {
         until: Until<'_>,
         act: impl FnOnce() -> T + Send + 'static,
     ) -> Outcome<T> {
+        // Whoever listens to this thread's log listens to what is done for it.
+        let listener = tracing::dispatcher::get_default(Clone::clone);
+        let span = tracing::Span::current();
+        let act = move || tracing::dispatcher::with_default(&listener, || span.in_scope(act));
         let piece = Arc::new(Piece {
             act: Mutex::new(Some(act)),
             state: Mutex::new(PieceState::Running),
@@ -264,7 +268,11 @@ impl<F: FnOnce() -> T, T> Piece<F, T> {
                 }
             }
             let now = Instant::now();
-            if !cancelled && until.is_cancelled.is_some_and(|is_cancelled| is_cancelled()) {
+            if !cancelled
+                && until
+                    .is_cancelled
+                    .is_some_and(|is_cancelled| is_cancelled())
+            {
                 cancelled = true;
                 let soon = now + AFTER_CANCEL;
                 end = Some(end.map_or(soon, |end| end.min(soon)));
@@ -278,10 +286,15 @@ impl<F: FnOnce() -> T, T> Piece<F, T> {
             let limit = [left, look].into_iter().flatten().min();
             state = match limit {
                 Some(limit) => {
-                    let waited = self.done.wait_timeout(state, limit.max(Duration::from_micros(1)));
+                    let waited = self
+                        .done
+                        .wait_timeout(state, limit.max(Duration::from_micros(1)));
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self.done.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .done
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
             };
         }
     }

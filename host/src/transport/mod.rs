@@ -80,10 +80,6 @@ impl Transport {
         }
     }
 
-    pub(crate) fn state_version(&self) -> Option<u32> { None }
-    pub(crate) fn save(&self, _: &Here, _: &mut Context, _: &Call<'_>) -> Option<i32> { None }
-    pub(crate) fn restore(&self, _: &Here, _: &mut Context, _: &Call<'_>) -> Option<i32> { None }
-
     /// What snapshots call it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -97,13 +93,7 @@ impl Transport {
             Self::InProcess(code) => code.mapped_bytes(),
         }
     }
-}
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no upgrade hands state over yet")
-)]
-impl Transport {
     /// The version of the state that `save` writes; `None` when the plugin hands none over.
     pub(crate) fn state_version(&self) -> Option<u32> {
         match self {
