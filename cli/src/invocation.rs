@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use plg_host::{Context, Error, Host};
 
+use crate::answer::Answer;
 use crate::exit::Exit;
 use crate::problem::Problem;
 use crate::progress;
@@ -22,16 +23,6 @@ pub(crate) struct Invocation {
     pub(crate) timeout: Option<Duration>,
     /// Whether a child tries the library first.
     pub(crate) probe: bool,
-}
-
-/// What came of it.
-pub(crate) struct Answer {
-    pub(crate) plugin: String,
-    pub(crate) version: String,
-    pub(crate) generation: u64,
-    pub(crate) transport: &'static str,
-    pub(crate) elapsed: Duration,
-    pub(crate) context: Context,
 }
 
 /// The plugin's thread, on which it may still be unloading.
@@ -123,26 +114,7 @@ impl Invocation {
         if let Some(deadline) = self.timeout.and_then(|limit| started.checked_add(limit)) {
             context = context.deadline(deadline);
         }
-        let called = Instant::now();
-        handle.call(&self.label, &mut context)?;
-        let elapsed = called.elapsed();
-        let current = handle.snapshot().current;
-        let (version, generation, transport) = match current {
-            Some(current) => (
-                current.version.to_string(),
-                current.number,
-                current.transport,
-            ),
-            None => (String::new(), 0, ""),
-        };
-        Ok(Answer {
-            plugin: handle.name().to_owned(),
-            version,
-            generation,
-            transport,
-            elapsed,
-            context,
-        })
+        Answer::of(&handle, &self.label, context)
     }
 }
 

@@ -4,6 +4,7 @@ mod build;
 mod call;
 mod check;
 mod completions;
+mod dev;
 mod explain;
 mod inspect;
 mod list;
@@ -52,6 +53,7 @@ pub(crate) enum Verb {
     New(new::New),
     Build(build::Build),
     Call(call::Call),
+    Dev(dev::Dev),
     List(list::List),
     Inspect(inspect::Inspect),
     Check(check::Check),
@@ -66,6 +68,7 @@ impl Verb {
             Self::New(verb) => verb.run(output),
             Self::Build(verb) => verb.run(output),
             Self::Call(verb) => verb.run(global, output),
+            Self::Dev(verb) => verb.run(global, output),
             Self::List(verb) => verb.run(global, output),
             Self::Inspect(verb) => verb.run(global, output),
             Self::Check(verb) => verb.run(global, output),

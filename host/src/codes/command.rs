@@ -43,6 +43,13 @@ pub(super) const ROWS: &[Code] = &[
             "The table has every code that plg itself uses. A plugin can report codes of its own; they reach the caller \
              inside `call.failed`, as `plugin_code` in JSON, and the plugin's documentation explains them.",
         ),
+    warning("dev.polling", Operator, "the system does not tell of changed files")
+        .help("end other programs that watch files, or raise `fs.inotify.max_user_watches` and `max_user_instances`")
+        .text(
+            "`plg dev` asks the system to be told when a source changes, and the system refused: most likely other programs \
+             watch so many files that its limit is reached. It looks at all sources twice a second instead, so a change is \
+             seen up to half a second later. On a file system that never tells, `--poll` asks for that from the start.",
+        ),
     error("usage.arguments", Operator, "the command line is wrong")
         .help("`plg help` and `plg help COMMAND` show what there is, with examples")
         .text(
