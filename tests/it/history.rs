@@ -48,7 +48,7 @@ const DIRECTORY: &str = "PLG_TEST_HISTORY";
 #[test]
 fn every_change_with_every_reason_is_read_back_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
-    let history = History::open(directory.path()).unwrap();
+    let history = open(&directory);
     for (at, change) in CHANGES.into_iter().enumerate() {
         for (digit, why) in WHYS.into_iter().enumerate() {
             let from = (at % 2 == 0).then(|| revision("0.9.0-rc.1+build", 7));
@@ -75,7 +75,7 @@ fn every_change_with_every_reason_is_read_back_as_it_was() {
 #[test]
 fn a_line_says_all_there_is_to_know() {
     let directory = tempfile::tempdir().unwrap();
-    let history = History::open(directory.path()).unwrap();
+    let history = open(&directory);
     let before = SystemTime::now();
     let from = Some(revision("1.0.0", 1));
     let entry = history.record(Change::Upgraded, Why::Canary, build("hello", 2), from);
@@ -111,15 +111,15 @@ fn a_line_says_all_there_is_to_know() {
 #[test]
 fn numbers_go_on_from_host_to_host_and_sets_do_not() {
     let directory = tempfile::tempdir().unwrap();
-    let first = History::open(directory.path()).unwrap();
+    let first = open(&directory);
     assert_eq!(load(&first, "one", 1).number, 1);
     assert_eq!(load(&first, "two", 1).number, 2);
     drop(first);
     // It was killed: nothing says that its plugins are loaded no more.
-    let second = History::open(directory.path()).unwrap();
+    let second = open(&directory);
     assert_eq!(second.entries(), []);
     assert_eq!(load(&second, "three", 1).number, 3);
-    let third = History::open(directory.path()).unwrap();
+    let third = open(&directory);
     assert_eq!(load(&third, "four", 1).number, 4);
     assert_eq!(load(&second, "five", 1).number, 5);
     assert_eq!(load(&third, "six", 1).number, 6);
@@ -180,7 +180,7 @@ fn the_set_of_any_moment_can_be_had_back() {
 #[test]
 fn half_a_line_is_passed_over_and_the_next_one_begins_anew() {
     let directory = tempfile::tempdir().unwrap();
-    let history = History::open(directory.path()).unwrap();
+    let history = open(&directory);
     load(&history, "one", 1);
     load(&history, "two", 1);
     let whole = fs::read(directory.path().join("history.jsonl")).unwrap();
@@ -197,7 +197,7 @@ fn half_a_line_is_passed_over_and_the_next_one_begins_anew() {
             (known, 0),
             "{end}"
         );
-        let entry = load(&History::open(directory.path()).unwrap(), "three", 1);
+        let entry = load(&open(&directory), "three", 1);
         assert_eq!(entry.number, known as u64 + 1, "{end}");
         let journal = History::read(directory.path()).unwrap();
         let skipped = usize::from(known == 1 && end > second);
@@ -260,7 +260,7 @@ fn a_host_that_is_killed_loses_no_entry_that_was_recorded() {
         .filter(|number| numbers.binary_search(number).is_err())
         .collect();
     assert_eq!(lost, [&0; 0]);
-    let entry = load(&History::open(directory.path()).unwrap(), "two", 1);
+    let entry = load(&open(&directory), "two", 1);
     assert!(Some(&entry.number) > numbers.last());
 }
 
@@ -299,7 +299,7 @@ isolated! {
     /// The system answers a write over that limit with a signal that ends the process.
     fn a_limit_on_the_size_of_files_ends_neither_the_host_nor_its_history() {
         let directory = tempfile::tempdir().unwrap();
-        let history = History::open(directory.path()).unwrap();
+        let history = open(&directory);
         let unlimited = getrlimit(Resource::Fsize);
         setrlimit(Resource::Fsize, Rlimit { current: Some(2000), ..unlimited }).unwrap();
         fill_until_it_fails(&history, directory.path());
@@ -312,12 +312,12 @@ isolated! {
     fn a_full_disk_is_a_warning_and_the_journal_goes_on() {
         let directory = tempfile::tempdir().unwrap();
         // Where the system does not allow it, the test with the limit has to do.
-        if mount_small_disk(directory.path(), 64 << 10) {
+        if mount_small_disk(directory.path(), "size=64k") {
             let warnings = Warnings::default();
             let writer = warnings.clone();
             let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
             let _guard = tracing::subscriber::set_default(log);
-            let history = History::open(directory.path()).unwrap();
+            let history = open(&directory);
             fill_until_it_fails(&history, directory.path());
             // Not even a byte goes there any more.
             let ballast = directory.path().join("ballast");
@@ -382,9 +382,9 @@ fn check_recovery(history: &History, directory: &Path) {
 fn a_file_makes_room_and_no_set_is_lost() {
     const FILE: u64 = 4 << 20;
     let directory = tempfile::tempdir().unwrap();
-    let quiet = History::open(directory.path()).unwrap();
+    let quiet = open(&directory);
     load(&quiet, "quiet", 1);
-    let busy = History::open(directory.path()).unwrap();
+    let busy = open(&directory);
     load(&busy, "first", 1);
     let mut long = build("busy", 1);
     long.origin = PathBuf::from("/".repeat(8 << 10));
@@ -420,8 +420,26 @@ fn a_file_makes_room_and_no_set_is_lost() {
     assert_eq!(names(journal.set_at(entry.number)), "quiet quieter");
     // Even when the newer file is gone altogether.
     fs::remove_file(&newer).unwrap();
-    let next = History::open(directory.path()).unwrap();
+    let next = open(&directory);
     assert!(load(&next, "next", 1).number > 500);
+}
+
+/// The system may give the newer file the number of one that is gone.
+#[test]
+fn a_file_is_known_by_what_stands_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (open(&directory), open(&elsewhere));
+    load(&ours, "one", 1);
+    for number in 0..100 {
+        load(&theirs, &format!("plugin-{number}"), 1);
+    }
+    let longer = fs::read(elsewhere.path().join("history.jsonl")).unwrap();
+    fs::write(directory.path().join("history.jsonl"), longer).unwrap();
+    let entry = load(&ours, "two", 1);
+    assert_eq!(entry.number, 101);
+    let journal = History::read(directory.path()).unwrap();
+    assert_eq!(names(journal.set_at(entry.number)), "one two");
 }
 
 #[test]
@@ -446,7 +464,7 @@ fn memory_keeps_ten_thousand_entries_and_every_set_among_them() {
 fn a_damaged_file_costs_the_damaged_lines() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("history.jsonl");
-    let history = History::open(directory.path()).unwrap();
+    let history = open(&directory);
     for number in 0..20 {
         load(&history, &format!("plugin-{number}"), 1);
     }
@@ -466,15 +484,12 @@ fn a_damaged_file_costs_the_damaged_lines() {
     // The last one has no end yet.
     assert_eq!((journal.entries().len(), journal.skipped()), (14, 6));
     assert_eq!(load(&history, "next", 1).number, 21);
-    assert_eq!(
-        load(&History::open(directory.path()).unwrap(), "other", 1).number,
-        22
-    );
+    assert_eq!(load(&open(&directory), "other", 1).number, 22);
     // The whole of it, be it shorter or longer than before.
     for (size, next) in [(200 << 10, 22), (800 << 10, 23)] {
         fs::write(&file, vec![b'x'; size]).unwrap();
         assert_eq!(load(&history, "next", 1).number, next);
-        let other = History::open(directory.path()).unwrap();
+        let other = open(&directory);
         assert_eq!(load(&other, "other", 1).number, next + 1);
         let journal = History::read(directory.path()).unwrap();
         assert_eq!((journal.entries().len(), journal.skipped()), (2, 1));
@@ -495,7 +510,7 @@ fn only_a_regular_file_is_written_to() {
             "directory" => fs::create_dir(&file).unwrap(),
             _ => symlink(elsewhere.path(), directory.path().join("history.lock")).unwrap(),
         }
-        let history = History::open(directory.path()).unwrap();
+        let history = open(&directory);
         load(&history, "one", 1);
         assert_eq!(
             history.problem().unwrap().code(),
@@ -518,7 +533,7 @@ fn a_lock_that_is_never_given_back_holds_up_one_load() {
     let directory = tempfile::tempdir().unwrap();
     let lock = File::create(directory.path().join("history.lock")).unwrap();
     lock.lock().unwrap();
-    let history = History::open(directory.path()).unwrap();
+    let history = open(&directory);
     load(&history, "one", 1);
     let problem = history.problem().unwrap();
     let cause = std::error::Error::source(&*problem).unwrap().to_string();
@@ -561,7 +576,7 @@ isolated! {
     fn files_are_private() {
         for mask in [0, 0o777] {
             let directory = tempfile::tempdir().unwrap();
-            let history = History::open(directory.path()).unwrap();
+            let history = open(&directory);
             umask(Mode::from_raw_mode(mask));
             load(&history, "one", 1);
             umask(Mode::from_raw_mode(0o022));
@@ -587,6 +602,10 @@ impl Write for Warnings {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn open(directory: &tempfile::TempDir) -> History {
+    History::open(directory.path()).unwrap()
 }
 
 fn load(history: &History, plugin: &str, digit: u64) -> Entry {

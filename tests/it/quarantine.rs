@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use plg_host::quarantine::{Entry, Quarantine};
+use plg_host::quarantine::{Entry, Quarantine, QuarantineError};
 use plg_host::{Digest, PluginName};
 use plg_tests::{child, isolated};
 use rustix::fs::{CWD, Mode, mknodat};
@@ -359,7 +359,7 @@ isolated! {
     fn a_full_disk_keeps_the_old_file() {
         let directory = tempfile::tempdir().unwrap();
         // Where the system does not allow it, the test with the limit has to do.
-        if mount_small_disk(directory.path(), 32 << 10) {
+        if mount_small_disk(directory.path(), "size=32k") {
             let quarantine = Quarantine::open(directory.path()).unwrap();
             quarantine.add(digest(1), entry("it crashed"));
             let ballast = directory.path().join("ballast");
@@ -378,6 +378,27 @@ isolated! {
             check_with_room_again(&quarantine, directory.path());
             let names = names(directory.path());
             assert_eq!(names, ["quarantine.json", "quarantine.lock", "quarantine.unreadable-1.json"]);
+        } else {
+            println!("skipped: this system mounts nothing for tests");
+        }
+    }
+}
+
+isolated! {
+    /// There are no names left but for the new file, which a process that was killed left behind.
+    fn a_damaged_file_that_cannot_be_set_aside_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        if mount_small_disk(directory.path(), "size=64k,nr_inodes=4") {
+            for name in ["quarantine.json", "quarantine.json.new", "quarantine.lock"] {
+                fs::write(directory.path().join(name), "damaged").unwrap();
+            }
+            let quarantine = Quarantine::open(directory.path()).unwrap();
+            quarantine.add(digest(1), entry("it crashed"));
+            assert!(quarantine.contains(&digest(1)).is_some());
+            let codes: Vec<_> = quarantine.problems().iter().map(|problem| problem.code()).collect();
+            assert_eq!(codes, ["quarantine.unreadable", "quarantine.unwritable"]);
+            let file = directory.path().join("quarantine.json");
+            assert_eq!(fs::read(file).unwrap(), b"damaged");
         } else {
             println!("skipped: this system mounts nothing for tests");
         }
@@ -405,15 +426,11 @@ fn check_without_room(quarantine: &Quarantine, directory: &Path) {
 
 fn check_with_room_again(quarantine: &Quarantine, directory: &Path) {
     quarantine.add(digest(4), entry("it crashed"));
-    let unwritable = |problem: &Arc<_>| code(problem) == "quarantine.unwritable";
+    let unwritable = |problem: &Arc<QuarantineError>| problem.code() == "quarantine.unwritable";
     assert!(!quarantine.problems().iter().any(unwritable));
     let other = Quarantine::open(directory).unwrap();
     let known = |number| other.contains(&digest(number)).is_some();
     assert_eq!([1, 2, 3, 4].map(known), [true, true, false, true]);
-}
-
-fn code(problem: &plg_host::quarantine::QuarantineError) -> &'static str {
-    problem.code()
 }
 
 #[test]

@@ -17,9 +17,10 @@ pub(super) struct Log {
     end: Option<End>,
 }
 
-#[derive(Clone, Copy)]
 struct End {
-    file: Option<(u64, u64)>,
+    /// The line that this process wrote last.
+    line: Vec<u8>,
+    /// How long the file was with it.
     length: u64,
     number: u64,
 }
@@ -55,15 +56,11 @@ impl Log {
         let _lock = self.directory.lock(LOCK, patience)?;
         let mut file = self.file()?;
         let mut length = file.metadata()?.len();
-        let known = self.end.filter(|end| end.file == identity(&file));
+        // Numbers of files are given anew, so a file is known by what stands in it.
+        let known = self.end.as_ref().filter(|end| end.stands_in(&file));
         let (last, fresh) = match known {
             Some(end) if end.length == length => (Some(end.number), false),
-            _ => {
-                let last = last_number_in(&file)?;
-                // Whoever makes a file shorter, or spoils it, takes what was written here with it.
-                let is_whole = known.is_some_and(|end| end.length < length) && last.is_some();
-                (last, !is_whole)
-            }
+            known => (last_number_in(&file)?, known.is_none()),
         };
         let last = match last {
             Some(last) => last,
@@ -78,19 +75,22 @@ impl Log {
             line = make(number, true)?;
         }
         // What was left in the middle of a line ends there.
-        if length > 0 && !ends_a_line(&file, length)? {
-            line.insert(0, b'\n');
-        }
-        let after = length + line.len() as u64;
-        check_limit(after)?;
-        if let Err(error) = file.write_all(&line) {
+        let is_cut = length > 0 && !ends_a_line(&file, length)?;
+        let start = length + u64::from(is_cut);
+        check_limit(start + line.len() as u64)?;
+        let written = if is_cut {
+            file.write_all(&[b"\n", &*line].concat())
+        } else {
+            file.write_all(&line)
+        };
+        if let Err(error) = written {
             // Half a line does no harm, and none is better.
             let _ = file.set_len(length);
             return Err(error);
         }
         self.end = Some(End {
-            file: identity(&file),
-            length: after,
+            length: start + line.len() as u64,
+            line,
             number,
         });
         Ok(number)
@@ -135,6 +135,15 @@ impl Log {
             }
             return Ok(journal);
         }
+    }
+}
+
+impl End {
+    /// Whether the line is where it was written.
+    fn stands_in(&self, file: &File) -> bool {
+        let mut bytes = vec![0; self.line.len()];
+        let start = self.length - self.line.len() as u64;
+        file.read_exact_at(&mut bytes, start).is_ok() && bytes == self.line
     }
 }
 

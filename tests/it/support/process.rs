@@ -27,9 +27,9 @@ pub(crate) fn become_nobody() {
     assert_eq!((groups, group, user), (0, 0, 0));
 }
 
-/// Gives the calling thread a disk of `bytes` at `directory` that no other process sees; says whether the
-/// system lets it.
-pub(crate) fn mount_small_disk(directory: &Path, bytes: usize) -> bool {
+/// Gives the calling thread a disk at `directory` that no other process sees, with options such as
+/// `size=64k`; says whether the system lets it.
+pub(crate) fn mount_small_disk(directory: &Path, options: &str) -> bool {
     let c_string = |text: &str| CString::new(text).expect("no NUL inside");
     // SAFETY: takes a number only.
     if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
@@ -41,10 +41,13 @@ pub(crate) fn mount_small_disk(directory: &Path, bytes: usize) -> bool {
     // SAFETY: the texts are C strings that outlive the call, and what may be null is.
     let private =
         unsafe { libc::mount(none.as_ptr(), root.as_ptr(), nothing, flags, nothing.cast()) };
-    let (kind, options) = (c_string("tmpfs"), c_string(&format!("size={bytes}")));
+    if private != 0 {
+        // Others would see the disk.
+        return false;
+    }
+    let (kind, options) = (c_string("tmpfs"), c_string(options));
     let place = c_string(directory.to_str().expect("a path is text"));
     let (place, kind, options) = (place.as_ptr(), kind.as_ptr(), options.as_ptr());
     // SAFETY: as above.
-    let mounted = unsafe { libc::mount(kind, place, kind, 0, options.cast()) };
-    private == 0 && mounted == 0
+    unsafe { libc::mount(kind, place, kind, 0, options.cast()) == 0 }
 }
