@@ -1,13 +1,13 @@
 //! How a host is set up.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::discovery::{self, DiscoverError};
 use crate::error::Error;
 use crate::events::{Hook, HookOptions};
+use crate::history::History;
 use crate::host::{Host, HostError};
 use crate::limits::Limits;
 use crate::loader::Loader;
@@ -16,6 +16,8 @@ use crate::loader::library;
 use crate::loader::preflight::Rules;
 use crate::loader::probe::Prober;
 use crate::plugin::ReturnPolicy;
+use crate::quarantine::Quarantine;
+use crate::state::Directory;
 
 /// Sets up a [`Host`].
 ///
@@ -33,6 +35,7 @@ pub struct Builder {
     rules: Rules,
     allow_unsafe_directories: bool,
     image_directory: Option<PathBuf>,
+    state_directory: Option<PathBuf>,
     prober: Option<PathBuf>,
     return_policy: Option<ReturnPolicy>,
     hooks: Vec<(HookOptions, Box<dyn Hook + Sync>)>,
@@ -48,6 +51,7 @@ impl Default for Builder {
             rules: Rules::default(),
             allow_unsafe_directories: false,
             image_directory: None,
+            state_directory: None,
             prober: None,
             return_policy: Some(ReturnPolicy::default()),
             hooks: Vec::new(),
@@ -96,6 +100,14 @@ impl Builder {
         self
     }
 
+    /// Keeps what outlives the host in this directory: the [history](crate::history) and the
+    /// [quarantine](crate::quarantine). It is made for this user alone where there is none; several hosts
+    /// may have the same one. Without a state directory both end with the host.
+    pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.state_directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
     /// Tries every image in a child before it is mapped here. The child is `program`, which must call
     /// [`probe::run_if_asked`](crate::probe::run_if_asked): an app's own program, or `plg`.
     pub fn probe_with(mut self, program: impl AsRef<Path>) -> Self {
@@ -126,8 +138,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// `host.images` when the directory for images cannot be made, `dir.unsafe` when others can write
-    /// where it is to be.
+    /// `host.images` and `host.state` when the directory for images or for state cannot be made,
+    /// `dir.unsafe` when others can write where it is to be.
     pub fn build(self) -> Result<Host, Error> {
         if !self.faults.no_membarrier {
             crate::plugin::gate::membarrier::register();
@@ -152,6 +164,14 @@ impl Builder {
             }
             None => None,
         };
+        let (history, quarantine) = match self.state_directory {
+            Some(path) => {
+                let directory = state_directory(path, &discovery)?;
+                let quarantine = Quarantine::at(directory.clone());
+                (History::at(directory), quarantine)
+            }
+            None => (History::in_memory(), Quarantine::in_memory()),
+        };
         let mut rules = self.rules;
         rules.glibc = rules.glibc.or_else(library::glibc);
         let host = Host::new(Setup {
@@ -163,9 +183,10 @@ impl Builder {
                 rules,
                 scratch,
                 prober: self.prober.map(Prober::new),
-                quarantine: Mutex::new(BTreeMap::new()),
+                quarantine,
             },
             return_policy: self.return_policy,
+            history,
             faults: self.faults,
         });
         for (options, hook) in self.hooks {
@@ -173,6 +194,17 @@ impl Builder {
         }
         Ok(host)
     }
+}
+
+/// Makes the state directory. Whoever can write there could change what is loaded.
+fn state_directory(path: PathBuf, rules: &discovery::Rules) -> Result<Directory, Error> {
+    let made = Directory::create(&path);
+    let directory = made.map_err(|source| HostError::State {
+        path: path.clone(),
+        source,
+    })?;
+    discovery::check_private(&path, rules)?;
+    Ok(directory)
 }
 
 /// Faults that tests inject. Never set one in an app.
@@ -195,6 +227,7 @@ pub(crate) struct Setup {
     pub(crate) discovery: discovery::Rules,
     pub(crate) loader: Loader,
     pub(crate) return_policy: Option<ReturnPolicy>,
+    pub(crate) history: History,
     pub(crate) faults: Faults,
 }
 

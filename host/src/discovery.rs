@@ -427,6 +427,24 @@ pub(crate) fn check_base(base: &Path, rules: &Rules) -> Result<PathBuf, Discover
     Ok(base)
 }
 
+/// A directory that must be this user's alone to change, as must the way to it: here a group counts as
+/// others, and a sticky directory will not do.
+pub(crate) fn check_private(path: &Path, rules: &Rules) -> Result<(), DiscoverError> {
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    let path = check_base(path, rules)?;
+    let read = |source| DiscoverError::Read {
+        path: path.clone(),
+        source,
+    };
+    let mode = fs::metadata(&path).map_err(read)?.mode();
+    if mode & WRITABLE_BY_OTHERS != 0 && !rules.allow_unsafe_directories {
+        let why = "others can write to it: give a directory of its own, or run `chmod go-w` on it";
+        let why = why.to_owned();
+        return Err(DiscoverError::Unsafe { path, why });
+    }
+    Ok(())
+}
+
 /// A sticky directory, such as `/tmp`, lets others add names but not replace ours; it will do on the way
 /// to a plugin directory.
 fn check_owner(path: &Path, metadata: &Metadata, rules: &Rules) -> Result<(), DiscoverError> {

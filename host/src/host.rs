@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use plg_packaging::{Digest, PluginName};
 use thiserror::Error as ThisError;
@@ -15,11 +15,12 @@ use crate::context::Context;
 use crate::discovery::{self, Candidate, Discovery};
 use crate::error::Error;
 use crate::events::{Events, Hook, HookOptions, Step, Subscription};
-use crate::history::Why;
+use crate::history::{History, Why};
 use crate::inner::Inner;
 use crate::loader::preflight::{self, Report};
 use crate::plugin::record::Plugin;
 use crate::plugin::{CanaryOptions, Handle, PluginSnapshot, Unloaded};
+use crate::quarantine::Quarantine;
 use crate::upgrade::{UpgradeError, UpgradeOptions, Upgraded};
 
 /// Finds, loads, calls, upgrades and unloads plugins.
@@ -67,6 +68,14 @@ pub enum HostError {
         /// What the system said.
         source: io::Error,
     },
+    /// The state directory cannot be made.
+    #[error("failed to make the state directory `{}`", path.display())]
+    State {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The host was shut down.
     #[error("the host was shut down")]
     Closed,
@@ -96,6 +105,7 @@ impl HostError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Images { .. } => "host.images",
+            Self::State { .. } => "host.state",
             Self::Closed => "host.closed",
             Self::Vetoed { .. } => "hook.vetoed",
             Self::Thread { .. } => "host.threads",
@@ -415,22 +425,16 @@ impl Host {
         Census::take(generations, retained, images)
     }
 
-    /// Digests that are not loaded because they crashed, with the reason.
+    /// What was loaded when, and why.
     #[must_use]
-    pub fn quarantine(&self) -> Vec<(Digest, String)> {
-        let quarantine = &self.inner.setup.loader.quarantine;
-        let quarantine = quarantine.lock().unwrap_or_else(PoisonError::into_inner);
-        quarantine
-            .iter()
-            .map(|(digest, reason)| (*digest, reason.clone()))
-            .collect()
+    pub fn history(&self) -> &History {
+        &self.inner.setup.history
     }
 
-    /// Lets a quarantined digest be loaded again; says whether it was quarantined.
-    pub fn clear_quarantine(&self, digest: Digest) -> bool {
-        let quarantine = &self.inner.setup.loader.quarantine;
-        let mut quarantine = quarantine.lock().unwrap_or_else(PoisonError::into_inner);
-        quarantine.remove(&digest).is_some()
+    /// Digests that are not loaded because they crashed, with the reason; they can be cleared there.
+    #[must_use]
+    pub fn quarantine(&self) -> &Quarantine {
+        &self.inner.setup.loader.quarantine
     }
 
     /// Unloads everything and lets nothing be loaded any more. Says what became of each plugin.

@@ -1,5 +1,6 @@
 //! The host without its public face: its plugins by name, and what they share.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -12,6 +13,7 @@ use crate::discovery::Candidate;
 use crate::error::{Error, distance};
 use crate::events::{Hooks, Phase, Step, Subject, Subscription};
 use crate::failed_builds::FailedBuilds;
+use crate::history;
 use crate::host::HostError;
 use crate::keeper::Keeper;
 use crate::plugin::Unloaded;
@@ -19,6 +21,7 @@ use crate::plugin::record::{Others, Plugin, Ties};
 use crate::plugin::trial::Tripped;
 use crate::plugin::turn::Turn;
 use crate::plugin::workers::Workers;
+use crate::sentinel::Sentinel;
 
 /// What a host is made of. Plugins hold it weakly, to call each other.
 pub(crate) struct Inner {
@@ -30,6 +33,12 @@ pub(crate) struct Inner {
     pub(crate) failed_builds: FailedBuilds,
     /// How many images are mapped or about to be.
     pub(crate) mapped: Arc<AtomicUsize>,
+    /// What the history says of each plugin that is loaded.
+    pub(crate) recorded: Mutex<BTreeMap<PluginName, history::Build>>,
+    /// What the process looked like when it was last looked at.
+    pub(crate) sentinel: Mutex<Option<Sentinel>>,
+    /// Whether the rounds began.
+    pub(crate) began: AtomicBool,
     /// The subscriptions that last as long as the host.
     subscriptions: Mutex<Vec<Subscription>>,
     closed: AtomicBool,
@@ -46,6 +55,9 @@ impl Inner {
             keeper: Keeper::default(),
             failed_builds: FailedBuilds::default(),
             mapped: Arc::default(),
+            recorded: Mutex::default(),
+            sentinel: Mutex::default(),
+            began: AtomicBool::new(false),
             subscriptions: Mutex::default(),
             closed: AtomicBool::new(false),
             own: own.clone(),

@@ -54,7 +54,7 @@ mod discovery;
 mod error;
 mod events;
 mod failed_builds;
-mod history;
+pub mod history;
 mod host;
 mod inner;
 mod keeper;
@@ -62,6 +62,9 @@ mod limits;
 mod loader;
 mod metrics;
 mod plugin;
+pub mod quarantine;
+pub mod sentinel;
+mod state;
 mod transport;
 mod upgrade;
 

@@ -1,9 +1,7 @@
 //! stub
 use crate::discovery::Candidate;
 use crate::error::Error;
-use crate::history::*;
 use crate::inner::Inner;
-use crate::plugin::generation::Generation;
 use crate::plugin::record::Plugin;
 use plg_packaging::{Manifest, PluginName};
 use std::sync::Arc;
@@ -29,14 +27,4 @@ impl Inner {
     pub(crate) fn in_unload_order(&self) -> Vec<Arc<Plugin>> {
         self.catalog.all()
     }
-    pub(crate) fn record(
-        &self,
-        _c: Change,
-        _w: Why,
-        _n: &PluginName,
-        _g: Option<&Generation>,
-        _f: Option<&semver::Version>,
-    ) {
-    }
-    pub(crate) fn look_at_process(&self, _p: Option<&PluginName>) {}
 }

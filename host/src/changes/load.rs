@@ -113,6 +113,7 @@ impl Inner {
             };
         }
         self.check_dependencies(&candidate.manifest)?;
+        self.begin_rounds();
         let generation = self.start(&plugin, &turn, candidate, known)?;
         // A shutdown that began meanwhile has passed this plugin by.
         if let Err(closed) = self.check_open() {
@@ -144,7 +145,7 @@ impl Inner {
             };
             (plugin.subject(current.as_deref()), message)
         });
-        self.record(change, why, plugin.name(), current.as_deref(), from);
+        self.record(change, why, plugin.name(), current.as_deref());
         self.look_at_process(Some(plugin.name()));
     }
 }

@@ -8,10 +8,12 @@
 //! - [`canary`]: another build for a share of the calls.
 //! - [`rollback`]: the build before comes back.
 //! - [`unload`]: out it goes.
+//! - [`dependencies`]: what each of them may not break; [`recorded`]: what is written down about it.
 
 mod canary;
 mod dependencies;
 mod load;
+mod recorded;
 mod rollback;
 mod start;
 mod state;

@@ -27,7 +27,7 @@ impl Inner {
                     };
                     (subject, message)
                 });
-                self.record(Change::Unloaded, why, plugin.name(), None, None);
+                self.record(Change::Unloaded, why, plugin.name(), None);
                 Ok(unloaded)
             }
             Err(error) => {
@@ -58,6 +58,7 @@ impl Inner {
             let _ = turn.sweep();
             let _ = turn.end_canary();
             if let Some(outcome) = turn.publish(None) {
+                self.record(Change::Unloaded, Why::Asked, plugin.name(), None);
                 unloaded.push((plugin.name().clone(), outcome));
             }
         }

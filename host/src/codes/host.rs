@@ -1,7 +1,7 @@
 //! Codes of the host itself.
 
 use super::Actor::{Developer, Operator};
-use super::{Code, error};
+use super::{Code, error, warning};
 
 pub(super) const ROWS: &[Code] = &[
     error("host.closed", Developer, "the host was shut down")
@@ -27,5 +27,19 @@ pub(super) const ROWS: &[Code] = &[
         .text(
             "The host needs a thread for what the message names, and the system did not give it one. What was asked for is not \
              done, and everything else goes on.",
+        ),
+    error("host.state", Operator, "the state directory cannot be made")
+        .help("give a directory that exists or can be made, on a disk that is there")
+        .text(
+            "The host was told to keep its history and its quarantine in a directory, and cannot make or open it. Without that \
+             setting both end with the host, and nothing else changes.",
+        ),
+    warning("host.state_changed", Operator, "a plugin changed something of the whole process")
+        .help("report it to the plugin's author; run the plugin isolated if it has to do that")
+        .text(
+            "The working directory, the umask, the environment, a signal handler, a standard descriptor, a limit, the locale or \
+             the mode of a thread is another than before a plugin was loaded or called. All of the process share these, so \
+             other plugins and the app now work under conditions they do not expect. The host cannot prevent it and does not \
+             put it back, since the app itself may have changed it meanwhile. Of environment variables only names are shown.",
         ),
 ];

@@ -19,6 +19,7 @@ mod manifest;
 mod native;
 mod native_load;
 mod plugin;
+mod state;
 mod upgrade;
 
 use std::fmt;
@@ -158,6 +159,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         native_load::ROWS,
         plugin::ROWS,
         upgrade::ROWS,
+        state::ROWS,
     ];
     let mut all = families.concat();
     all.sort_by_key(|row| row.code);

@@ -39,10 +39,11 @@ pub(super) const ROWS: &[Code] = &[
              whether it is safe is not known. The program may be missing, not executable, or the system may be out of processes.",
         ),
     error("native.quarantined", Operator, "these bytes crashed before and stay out")
-        .help("install a fixed build; or clear the digest with `Host::clear_quarantine`")
+        .help("install a fixed build; or clear the digest with `Host::quarantine().remove`")
         .text(
-            "A library with the same digest crashed earlier, and is not loaded again until somebody says so. Another build of the \
-             plugin has another digest and is not affected. The message says what happened.",
+            "A library with the same digest crashed earlier, and is not loaded again until somebody says so; with a state \
+             directory, not by the next host either. Another build of the plugin has another digest and is not affected. The \
+             message says what happened.",
         ),
     error("native.too_large", Operator, "the library is larger than the host allows")
         .help("strip the library with `strip -g`, or raise `Limits::image_bytes`")

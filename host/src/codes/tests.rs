@@ -83,7 +83,7 @@ fn codes_in(line: &str) -> impl Iterator<Item = &str> {
         let is_name = |character: char| character.is_ascii_lowercase() || character == '_';
         families.contains(family)
             // Names of files look alike.
-            && !["json", "rs", "so"].contains(&name)
+            && !["json", "jsonl", "lock", "rs", "so"].contains(&name)
             && !name.is_empty()
             && name.chars().all(is_name)
     })

@@ -1,8 +1,8 @@
 //! The steps from a candidate to a mapped library, each of which can refuse.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use plg_packaging::{Digest, Manifest, Parsed};
 
@@ -13,6 +13,7 @@ use super::preflight::{Facts, Rules, preflight};
 use super::probe::Prober;
 use crate::discovery::Candidate;
 use crate::limits::Limits;
+use crate::quarantine::{self, Quarantine};
 use crate::transport::InProcess;
 
 /// What loading needs to know of its host.
@@ -22,8 +23,8 @@ pub(crate) struct Loader {
     /// Where images go on machines that cannot map files in memory.
     pub(crate) scratch: Option<Arc<Scratch>>,
     pub(crate) prober: Option<Prober>,
-    /// Digests of images that crashed a probe, and how.
-    pub(crate) quarantine: Mutex<BTreeMap<Digest, String>>,
+    /// Digests of images that crashed, and how.
+    pub(crate) quarantine: Quarantine,
 }
 
 /// What is known of a library before it is loaded.
@@ -56,7 +57,7 @@ impl Loader {
         let image = bytes.seal(self.scratch.as_ref())?;
         self.check_quarantine(&image)?;
         if let Some(prober) = &self.prober {
-            self.probe(prober, &image)?;
+            self.probe(prober, &image, &manifest)?;
         }
         let library = Library::open(image)?;
         let unloadable = facts.unloadable();
@@ -100,30 +101,29 @@ impl Loader {
     }
 
     fn check_quarantine(&self, image: &Image) -> Result<(), LoadError> {
-        let quarantine = self
-            .quarantine
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if quarantine.is_empty() {
+        // Most of the time there is nothing to compare a digest with.
+        if self.quarantine.is_empty() {
             return Ok(());
         }
-        match quarantine.get(&digest(image)?) {
+        match self.quarantine.contains(&digest(image)?) {
             None => Ok(()),
-            Some(reason) => Err(LoadError::Quarantined {
+            Some(entry) => Err(LoadError::Quarantined {
                 path: image.origin().to_owned(),
-                reason: reason.clone(),
+                reason: entry.reason,
             }),
         }
     }
 
-    fn probe(&self, prober: &Prober, image: &Image) -> Result<(), LoadError> {
+    fn probe(&self, prober: &Prober, image: &Image, manifest: &Manifest) -> Result<(), LoadError> {
         let outcome = prober.probe(image, self.limits.probe);
         if let Err(LoadError::Probe { ending, .. }) = &outcome {
-            let mut quarantine = self
-                .quarantine
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            quarantine.insert(digest(image)?, format!("its probe {ending}"));
+            let entry = quarantine::Entry {
+                plugin: manifest.name.clone(),
+                version: manifest.version.clone(),
+                reason: format!("its probe {ending}"),
+                since: SystemTime::now(),
+            };
+            self.quarantine.add(digest(image)?, entry);
         }
         outcome
     }

@@ -1,6 +1,9 @@
 //! What a test does to a process of its own.
 #![expect(unsafe_code, reason = "these system calls have no safe form")]
 
+use std::ffi::CString;
+use std::path::Path;
+
 /// Ignores a signal.
 pub(crate) fn ignore(signal: i32) {
     // SAFETY: no handler is installed, so nothing of ours runs in a signal.
@@ -22,4 +25,29 @@ pub(crate) fn become_nobody() {
     // SAFETY: as above.
     let user = unsafe { libc::setresuid(NOBODY, NOBODY, NOBODY) };
     assert_eq!((groups, group, user), (0, 0, 0));
+}
+
+/// Gives the calling thread a disk at `directory` that no other process sees, with options such as
+/// `size=64k`; says whether the system lets it.
+pub(crate) fn mount_small_disk(directory: &Path, options: &str) -> bool {
+    let c_string = |text: &str| CString::new(text).expect("no NUL inside");
+    // SAFETY: takes a number only.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+        return false;
+    }
+    let (none, root) = (c_string("none"), c_string("/"));
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    let nothing = std::ptr::null();
+    // SAFETY: the texts are C strings that outlive the call, and what may be null is.
+    let private =
+        unsafe { libc::mount(none.as_ptr(), root.as_ptr(), nothing, flags, nothing.cast()) };
+    if private != 0 {
+        // Others would see the disk.
+        return false;
+    }
+    let (kind, options) = (c_string("tmpfs"), c_string(options));
+    let place = c_string(directory.to_str().expect("a path is text"));
+    let (place, kind, options) = (place.as_ptr(), kind.as_ptr(), options.as_ptr());
+    // SAFETY: as above.
+    unsafe { libc::mount(kind, place, kind, 0, options.cast()) == 0 }
 }
