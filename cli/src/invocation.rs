@@ -11,6 +11,7 @@ use crate::answer::Answer;
 use crate::exit::Exit;
 use crate::problem::Problem;
 use crate::progress;
+use crate::state::State;
 
 /// What is to be called.
 pub(crate) struct Invocation {
@@ -23,6 +24,8 @@ pub(crate) struct Invocation {
     pub(crate) timeout: Option<Duration>,
     /// Whether a child tries the library first.
     pub(crate) probe: bool,
+    /// What its host remembers, and what it is told of earlier ones.
+    pub(crate) state: State,
 }
 
 /// The plugin's thread, on which it may still be unloading.
@@ -94,15 +97,14 @@ impl Invocation {
     }
 
     fn host(&self) -> Result<Host, Problem> {
-        let mut builder = Host::builder();
-        if self.probe {
-            let program = std::env::current_exe().map_err(|error| {
-                Problem::new("native.probe_start", "this program's own file is not known")
-                    .because(&error)
-            })?;
-            builder = builder.probe_with(program);
+        if !self.probe {
+            return Ok(self.state.host(Host::builder)?);
         }
-        Ok(builder.build()?)
+        let program = std::env::current_exe().map_err(|error| {
+            Problem::new("native.probe_start", "this program's own file is not known")
+                .because(&error)
+        })?;
+        Ok(self.state.host(|| Host::builder().probe_with(&program))?)
     }
 
     fn call(self, host: &Host, started: Instant) -> Result<Answer, Error> {

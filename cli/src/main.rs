@@ -18,6 +18,7 @@ mod printable;
 mod problem;
 mod progress;
 mod sources;
+mod state;
 mod target;
 mod tracing;
 mod values;

@@ -9,6 +9,7 @@ mod abi;
 mod c_header;
 mod call;
 mod cli;
+mod cli_live;
 mod codes;
 mod context;
 mod discovery;

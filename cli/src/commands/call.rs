@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::output::Output;
 use crate::problem::{Failure, Problem};
+use crate::state::State;
 use crate::target::Target;
 use crate::{progress, values};
 
@@ -39,6 +40,8 @@ pub(crate) struct Call {
     /// Build and call the release build of a crate
     #[arg(long)]
     release: bool,
+    #[command(flatten)]
+    state: State,
 }
 
 /// What the plugin is asked, for `plg call` and `plg dev`.
@@ -70,6 +73,7 @@ impl Call {
             context: progress::watched(given.clone()),
             timeout: self.question.timeout,
             probe: self.probe,
+            state: self.state,
         };
         let (outcome, unloading) = invocation.run();
         let answer = match outcome {

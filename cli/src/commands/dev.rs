@@ -56,7 +56,7 @@ pub(crate) struct Dev {
     release: bool,
     /// What to call after each build, as `plg call` takes it: `call LABEL [KEY=VALUE]…`; unless
     /// `--timeout` says otherwise, it may take 30s
-    #[arg(last = true, value_name = "call LABEL …")]
+    #[arg(last = true, value_name = "CALL")]
     call: Vec<String>,
 }
 
@@ -71,6 +71,8 @@ struct Session<'a> {
     /// The plugin, and which build of it answers.
     loaded: Option<(Handle, Stamp)>,
     rounds: u64,
+    /// When the last build ended.
+    built: SystemTime,
 }
 
 /// What `--json` prints of a round.
@@ -122,6 +124,7 @@ impl Dev {
             host: host()?,
             loaded: None,
             rounds: 0,
+            built: SystemTime::UNIX_EPOCH,
         };
         for other in others(&target, global, profile)? {
             session.host.load(other)?;
@@ -186,17 +189,17 @@ impl Session<'_> {
             for warning in changes.warnings() {
                 self.warn(&warning)?;
             }
-            self.round(&change, Some(&interrupt))?;
-            if interrupt.came() {
-                return Ok(Exit::Ok);
-            }
             let is_manifest = |file: &PathBuf| file.ends_with("Cargo.toml");
             if change.files.iter().any(is_manifest)
                 && let Ok(origins) = self.origins()
             {
-                changes.become_of(origins);
+                changes.become_of(origins)?;
             }
-            change = match changes.meanwhile()? {
+            self.round(&change, Some(&interrupt))?;
+            if interrupt.came() {
+                return Ok(Exit::Ok);
+            }
+            change = match changes.meanwhile(self.built)? {
                 Some(change) => change,
                 None => {
                     if self.rounds == 1 {
@@ -231,6 +234,7 @@ impl Session<'_> {
         let building = Instant::now();
         let built = self.build();
         let building = building.elapsed();
+        self.built = SystemTime::now();
         if interrupt.is_some_and(Interrupt::came) {
             return Ok(Exit::Ok);
         }

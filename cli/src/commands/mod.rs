@@ -6,10 +6,13 @@ mod check;
 mod completions;
 mod dev;
 mod explain;
+mod history;
 mod inspect;
 mod list;
 mod new;
+mod quarantine;
 mod version;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -57,6 +60,9 @@ pub(crate) enum Verb {
     List(list::List),
     Inspect(inspect::Inspect),
     Check(check::Check),
+    Watch(watch::Watch),
+    History(history::History),
+    Quarantine(quarantine::Quarantine),
     Explain(explain::Explain),
     Version(version::Version),
     Completions(completions::Completions),
@@ -72,6 +78,9 @@ impl Verb {
             Self::List(verb) => verb.run(global, output),
             Self::Inspect(verb) => verb.run(global, output),
             Self::Check(verb) => verb.run(global, output),
+            Self::Watch(verb) => verb.run(global, output),
+            Self::History(verb) => verb.run(output),
+            Self::Quarantine(verb) => verb.run(output),
             Self::Explain(verb) => verb.run(output),
             Self::Version(verb) => verb.run(output),
             Self::Completions(verb) => verb.run(output),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use notify::Error;
 
@@ -82,18 +82,21 @@ impl Changes {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Watches the files of other origins of the same plugin.
-    pub(crate) fn become_of(&mut self, origins: Origins) {
+    /// Watches the files of other origins of the same plugin, as they are now.
+    pub(crate) fn become_of(&mut self, origins: Origins) -> Result<(), Problem> {
         self.sources.become_of(origins);
+        self.look(By::Writing)?;
+        Ok(())
     }
 
-    /// What changed while something was built, other than what a build writes anew as it was before.
-    pub(crate) fn meanwhile(&mut self) -> Result<Option<Change>, Problem> {
+    /// What changed while something was built, until `built`, and after: all but what the build wrote anew
+    /// as it was before.
+    pub(crate) fn meanwhile(&mut self, built: SystemTime) -> Result<Option<Change>, Problem> {
         let anew = self.watcher.follow_anew(self.sources.directories());
         if let Err(error) = anew {
             self.fall_back(&error)?;
         }
-        let files = self.look(By::Contents)?;
+        let files = self.look(By::Contents(built))?;
         let seen = Instant::now();
         Ok((!files.is_empty()).then_some(Change { files, seen }))
     }

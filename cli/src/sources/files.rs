@@ -27,8 +27,9 @@ pub(super) struct Sources {
 pub(super) enum By {
     /// Whenever it was written: who saves a file wants to see something.
     Writing,
-    /// When there is something else in it: a build may write what it wrote before.
-    Contents,
+    /// When there is something else in it, if it was written before a build ended at this time: a build
+    /// may write what it wrote before.
+    Contents(SystemTime),
 }
 
 #[derive(Clone, Debug)]
@@ -169,13 +170,14 @@ impl Sources {
 }
 
 impl Stamp {
-    fn differs(&self, other: &Self, by: By) -> bool {
-        match (by, &self.digest, &other.digest) {
-            (By::Contents, Some(digest), Some(others)) => digest != others,
-            _ => {
-                (self.length, self.modified, self.number)
-                    != (other.length, other.modified, other.number)
+    fn differs(&self, now: &Self, by: By) -> bool {
+        let is_written =
+            (self.length, self.modified, self.number) != (now.length, now.modified, now.number);
+        match (by, &self.digest, &now.digest) {
+            (By::Contents(built), Some(before), Some(digest)) if now.modified <= Some(built) => {
+                before != digest
             }
+            _ => is_written,
         }
     }
 }
@@ -291,12 +293,18 @@ mod tests {
             names(&sources.scan(By::Writing), &scratch.0),
             ["src/lib.rs"]
         );
+        let at = |seconds| By::Contents(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         rewrite(2);
-        assert!(sources.scan(By::Contents).is_empty());
+        assert!(sources.scan(at(2)).is_empty());
+        rewrite(4);
+        assert_eq!(names(&sources.scan(at(3)), &scratch.0), ["src/lib.rs"]);
         scratch.write("src/lib.rs", "two");
         fs::remove_file(scratch.0.join("src/gone.rs")).unwrap();
         scratch.write("src/new.rs", "one");
         let all = ["src/gone.rs", "src/lib.rs", "src/new.rs"];
-        assert_eq!(names(&sources.scan(By::Contents), &scratch.0), all);
+        assert_eq!(
+            names(&sources.scan(By::Contents(SystemTime::now())), &scratch.0),
+            all
+        );
     }
 }
