@@ -53,6 +53,9 @@ mod discovery;
 mod error;
 mod host;
 mod inner;
+#[expect(unreachable_pub, reason = "the host does not use it yet")]
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "as above"))]
+mod last_words;
 mod limits;
 mod loader;
 mod metrics;
