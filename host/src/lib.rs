@@ -58,6 +58,7 @@ pub mod history;
 mod host;
 mod inner;
 mod keeper;
+mod last_words;
 mod limits;
 mod loader;
 mod metrics;
