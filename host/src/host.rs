@@ -14,9 +14,10 @@ use crate::changes::Member;
 use crate::context::Context;
 use crate::discovery::{self, Candidate, Discovery};
 use crate::error::Error;
-use crate::events::{Events, Hook, HookOptions, Step, Subscription};
+use crate::events::{Events, Hook, HookOptions, Phase, Step, Subject, Subscription};
 use crate::history::{History, Why};
 use crate::inner::Inner;
+use crate::last_words::Death;
 use crate::loader::preflight::{self, Report};
 use crate::plugin::record::Plugin;
 use crate::plugin::{CanaryOptions, Handle, PluginSnapshot, Unloaded};
@@ -423,6 +424,33 @@ impl Host {
         let scratch = self.inner.setup.loader.scratch.as_ref();
         let images = scratch.map(|scratch| scratch.directory());
         Census::take(generations, retained, images)
+    }
+
+    /// How earlier hosts with this state directory died, found when this one was made. The builds that
+    /// are to blame are in [`quarantine`](Self::quarantine) now.
+    #[must_use]
+    pub fn deaths(&self) -> &[Death] {
+        &self.inner.setup.deaths
+    }
+
+    /// Tells the hooks what earlier hosts died of.
+    pub(crate) fn tell_deaths(&self) {
+        for death in self.deaths() {
+            let Some(culprit) = &death.culprit else {
+                continue;
+            };
+            let hooks = &self.inner.hooks;
+            hooks.tell(Step::Crash, Phase::Done, Some("plugin.crashed"), || {
+                let subject = Subject {
+                    version: Some(culprit.version.clone()),
+                    digest: Some(culprit.digest),
+                    generation: Some(culprit.generation),
+                    label: culprit.label.clone(),
+                    ..Subject::plugin(&culprit.plugin)
+                };
+                (subject, death.to_string())
+            });
+        }
     }
 
     /// What was loaded when, and why.

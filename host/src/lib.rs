@@ -79,6 +79,7 @@ pub use discovery::{Candidate, DiscoverError, Discovery, MANIFEST};
 pub use error::Error;
 pub use events::{Calls, Event, Events, Hook, HookOptions, Phase, Step, Subscription, Verdict};
 pub use host::{Host, HostError, LoadReport};
+pub use last_words::{Culprit, Death, Doing, Ending};
 pub use limits::Limits;
 pub use loader::{LoadError, preflight, probe};
 pub use metrics::{LatencySnapshot, SAMPLED};

@@ -15,6 +15,7 @@ mod discovery;
 mod evolution;
 mod gate;
 mod history;
+mod last_words;
 mod layout;
 mod load;
 mod preflight;

@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use plg_packaging::{Digest, PluginName};
 use semver::Version;
 
-use super::death::Phase;
+use super::death::Doing;
 use super::format::{BUILDS, Crumb, Entry, TEXT, write_text};
 use super::map::LastWords;
 
@@ -61,8 +61,8 @@ impl BuildId {
     /// What a thread enters that lets the build do something. `place` is that of the label, 0 when there
     /// is none; labels beyond the recorded ones have no name.
     #[inline]
-    pub(crate) fn crumb(&self, place: usize, phase: Phase) -> Crumb {
-        self.crumb.at(place, phase)
+    pub(crate) fn crumb(&self, place: usize, doing: Doing) -> Crumb {
+        self.crumb.at(place, doing)
     }
 
     /// Says where the build is mapped, which tells its own threads from others.

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 use plg_packaging::{Digest, PluginName};
 use semver::Version;
 
+use crate::quarantine::{self, Quarantine};
+
 /// How an earlier host of the same app died.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -18,7 +20,7 @@ pub struct Death {
     pub ending: Ending,
     /// The build that ended it. `None` when no plugin did, or when nobody can say which.
     pub culprit: Option<Culprit>,
-    /// What other threads were inside at that moment, each build, label and phase once. Being here is
+    /// What other threads were inside at that moment, each build, label and doing once. Being here is
     /// no guilt.
     pub suspects: Vec<Culprit>,
 }
@@ -52,14 +54,14 @@ pub struct Culprit {
     /// 64 that are recorded.
     pub label: Option<String>,
     /// What the host had asked of it.
-    pub phase: Phase,
+    pub doing: Doing,
 }
 
 /// What a plugin was doing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 #[repr(u8)]
-pub enum Phase {
+pub enum Doing {
     /// It was being mapped: its constructors ran.
     Load = 1,
     /// Its `init` ran.
@@ -79,7 +81,33 @@ pub enum Phase {
     Thread = 8,
 }
 
-impl Phase {
+impl Death {
+    /// Puts the build that is to blame, if there is one, where nobody loads it.
+    pub(crate) fn blame(&self, quarantine: &Quarantine) {
+        if let Some(culprit) = &self.culprit {
+            let entry = quarantine::Entry {
+                plugin: culprit.plugin.clone(),
+                version: culprit.version.clone(),
+                reason: self.to_string(),
+                since: self.at,
+            };
+            tracing::warn!("{}: {}", culprit.plugin, entry.reason);
+            quarantine.add(culprit.digest, entry);
+        }
+    }
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} ended: {}", self.pid, self.ending)?;
+        match &self.culprit {
+            Some(culprit) => write!(f, ", in {culprit}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Doing {
     pub(super) fn from_number(number: u8) -> Option<Self> {
         [
             Self::Load,
@@ -92,7 +120,7 @@ impl Phase {
             Self::Thread,
         ]
         .into_iter()
-        .find(|phase| *phase as u8 == number)
+        .find(|doing| *doing as u8 == number)
     }
 
     /// The word for it.
@@ -111,7 +139,7 @@ impl Phase {
     }
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for Doing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -144,11 +172,11 @@ impl fmt::Display for Culprit {
             digest,
             generation,
             label,
-            phase,
+            doing,
         } = self;
         write!(
             f,
-            "`{plugin}` {version}, generation {generation}, {digest}, in `{phase}`"
+            "`{plugin}` {version}, generation {generation}, {digest}, in `{doing}`"
         )?;
         match label {
             Some(label) => write!(f, " of `{label}`"),

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::death::Phase;
+use super::death::Doing;
 
 /// The first word of a file that was begun; zero until then.
 pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"plgwords");
@@ -89,11 +89,11 @@ pub(super) struct Entry {
 /// Up to [`TEXT`] bytes, then zeroes. The first word is written last and is never zero in a text.
 pub(super) type Text = [AtomicU64; TEXT / 8];
 
-/// What a thread is inside: a build, a label and a phase in one word.
+/// What a thread is inside: a build, a label and a doing in one word.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Crumb(u64);
 
-/// Where the parts of a crumb begin, from the lowest bit: phase, label, entry, use of the entry.
+/// Where the parts of a crumb begin, from the lowest bit: doing, label, entry, use of the entry.
 const PLACE: u32 = 8;
 const ENTRY: u32 = 24;
 const USE: u32 = 40;
@@ -101,18 +101,18 @@ const USE: u32 = 40;
 const NO_ENTRY: u64 = 0xffff;
 
 impl Crumb {
-    /// The crumb of an entry in its `used`th use, without a label and a phase; of a build without a name
+    /// The crumb of an entry in its `used`th use, without a label and a doing; of a build without a name
     /// for `None`.
     pub(super) fn of(entry: Option<(usize, u64)>) -> Self {
         let (entry, used) = entry.map_or((NO_ENTRY, 0), |(entry, used)| (entry as u64, used));
         Self(used << USE | entry << ENTRY)
     }
 
-    /// The same build with a label and a phase.
+    /// The same build with a label and a doing.
     #[inline]
-    pub(super) fn at(self, place: usize, phase: Phase) -> Self {
+    pub(super) fn at(self, place: usize, doing: Doing) -> Self {
         let place = if place <= LABELS { place as u64 } else { 0 };
-        Self(self.0 | place << PLACE | phase as u64)
+        Self(self.0 | place << PLACE | doing as u64)
     }
 
     pub(super) fn from_word(word: u64) -> Self {
@@ -137,8 +137,8 @@ impl Crumb {
         usize::from((self.0 >> PLACE) as u16)
     }
 
-    pub(super) fn phase(self) -> Option<Phase> {
-        Phase::from_number(self.0 as u8)
+    pub(super) fn doing(self) -> Option<Doing> {
+        Doing::from_number(self.0 as u8)
     }
 }
 

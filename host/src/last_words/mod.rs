@@ -8,6 +8,7 @@
 //! - [`map`]: the file, from its creation to a clean end.
 //! - [`format`](mod@format): what stands where in it.
 //! - [`builds`]: names for what threads are inside.
+//! - [`inside`]: a thread that enters and leaves.
 //! - [`signals`]: the mark that a dying process adds.
 //! - [`report`]: reading what dead hosts left.
 //! - [`death`]: what comes of that.
@@ -15,13 +16,14 @@
 mod builds;
 mod death;
 mod format;
+mod inside;
 mod map;
 mod report;
 mod signals;
 
-pub(crate) use builds::{Build, BuildId};
-pub use death::{Culprit, Death, Ending, Phase};
-pub(crate) use format::{Crumb, Slot};
+pub(crate) use builds::Build;
+pub use death::{Culprit, Death, Doing, Ending};
+pub(crate) use inside::Recorded;
 pub(crate) use map::LastWords;
 pub(crate) use report::collect;
 

@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use semver::Version;
 use thiserror::Error;
 
-use super::death::{Culprit, Death, Ending, Phase};
+use super::death::{Culprit, Death, Doing, Ending};
 use super::format::{
     BUILDS, Crumb, EXIT, Entry, LABELS, MAGIC, SLOTS, Slot, TEXT, Text, VERSION, Words,
 };
@@ -186,7 +186,7 @@ impl Record<'_> {
         });
         Some(Culprit {
             label: label.map(|label| label.as_str().to_owned()),
-            phase: crumb.phase()?,
+            doing: crumb.doing()?,
             ..build.culprit
         })
     }
@@ -227,7 +227,7 @@ impl Record<'_> {
                 digest: Digest::from_bytes(digest),
                 generation: self.word(at + offset_of!(Entry, generation)),
                 label: None,
-                phase: Phase::Thread,
+                doing: Doing::Thread,
             },
         })
     }

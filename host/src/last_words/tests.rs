@@ -20,9 +20,11 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 use semver::Version;
 use tempfile::{TempDir, tempdir};
 
+use super::builds::BuildId;
 use super::format::{BUILDS, Entry, LABELS, SLOTS, Words};
+use super::format::{Crumb, Slot};
 use super::report::{Unreadable, parse};
-use super::{Build, BuildId, Crumb, Culprit, Death, Ending, LastWords, Phase, Slot, collect};
+use super::{Build, Culprit, Death, Doing, Ending, LastWords, collect};
 use crate::plugin::thread::{HERE, Number};
 
 /// A host with two builds on record.
@@ -56,14 +58,14 @@ fn register(words: &Arc<LastWords>, name: &str, generation: u64) -> BuildId {
 }
 
 /// What `register` puts on record.
-fn culprit(name: &str, generation: u64, label: Option<&str>, phase: Phase) -> Culprit {
+fn culprit(name: &str, generation: u64, label: Option<&str>, doing: Doing) -> Culprit {
     Culprit {
         plugin: PluginName::new(name).unwrap(),
         version: Version::new(1, 2, generation),
         digest: Digest::of(name.as_bytes()),
         generation,
         label: label.map(str::to_owned),
-        phase,
+        doing,
     }
 }
 
@@ -73,11 +75,11 @@ impl Recorded {
     }
 
     fn greet(&self) -> Crumb {
-        self.greeter.crumb(1, Phase::Call)
+        self.greeter.crumb(1, Doing::Call)
     }
 
     fn count(&self) -> Crumb {
-        self.counter.crumb(1, Phase::Call)
+        self.counter.crumb(1, Doing::Call)
     }
 }
 
@@ -203,7 +205,7 @@ macro_rules! dies_of {
                 recorded.enter(recorded.greet());
                 $die;
             });
-            let blamed = culprit("greeter", 3, Some("greet"), Phase::Call);
+            let blamed = culprit("greeter", 3, Some("greet"), Doing::Call);
             let death = ended.died_of(libc::$ends);
             assert_blamed(death, Ending::Signal(libc::$recorded), &blamed);
             let overflowed = ended.output.contains("has overflowed its stack");
@@ -279,7 +281,7 @@ fn a_page_that_is_gone_names_the_plugin() {
             .unwrap()
             .enter(Crumb::default());
     });
-    let blamed = culprit("greeter", 3, Some("greet"), Phase::Call);
+    let blamed = culprit("greeter", 3, Some("greet"), Doing::Call);
     let death = ended.died_of(libc::SIGBUS);
     assert_blamed(death, Ending::Signal(libc::SIGBUS), &blamed);
 }
@@ -291,16 +293,16 @@ fn threads_of_the_host_are_told_apart() {
         recorded.enter(recorded.count());
         thread::scope(|scope| {
             scope.spawn(|| {
-                recorded.enter(recorded.greeter.crumb(2, Phase::Call));
+                recorded.enter(recorded.greeter.crumb(2, Doing::Call));
                 overflow();
             });
         });
     });
     let death = ended.died_of(libc::SIGABRT);
     assert_eq!(death.ending, Ending::Signal(libc::SIGSEGV));
-    let guilty = culprit("greeter", 3, Some("part"), Phase::Call);
+    let guilty = culprit("greeter", 3, Some("part"), Doing::Call);
     assert_eq!(death.culprit, Some(guilty));
-    let other = culprit("counter", 1, Some("count"), Phase::Call);
+    let other = culprit("counter", 1, Some("count"), Doing::Call);
     assert_eq!(death.suspects, [other]);
 }
 
@@ -309,11 +311,11 @@ fn an_exit_inside_a_plugin_is_no_exit_of_the_app() {
     let test = here!(an_exit_inside_a_plugin_is_no_exit_of_the_app);
     let ended = child(test, |directory| {
         let recorded = recorded(directory);
-        recorded.enter(recorded.greeter.crumb(0, Phase::Init));
+        recorded.enter(recorded.greeter.crumb(0, Doing::Init));
         process::exit(0);
     });
     assert_eq!(ended.status.code(), Some(70), "{}", ended.output);
-    let blamed = culprit("greeter", 3, None, Phase::Init);
+    let blamed = culprit("greeter", 3, None, Doing::Init);
     assert_blamed(ended.only_death(), Ending::Exit, &blamed);
 }
 
@@ -363,8 +365,8 @@ fn a_kill_makes_suspects_and_no_culprit() {
     assert_eq!(death.ending, Ending::Unknown);
     assert_eq!(death.culprit, None);
     let suspects = [
-        culprit("greeter", 3, Some("greet"), Phase::Call),
-        culprit("counter", 1, Some("count"), Phase::Call),
+        culprit("greeter", 3, Some("greet"), Doing::Call),
+        culprit("counter", 1, Some("count"), Doing::Call),
     ];
     assert_eq!(death.suspects, suspects);
 }
@@ -383,7 +385,7 @@ fn a_signal_from_outside_makes_no_culprit() {
     let death = ended.died_of(libc::SIGABRT);
     assert_eq!(death.ending, Ending::Signal(libc::SIGABRT));
     assert_eq!(death.culprit, None);
-    let suspect = culprit("greeter", 3, Some("greet"), Phase::Call);
+    let suspect = culprit("greeter", 3, Some("greet"), Doing::Call);
     assert_eq!(death.suspects, [suspect]);
 }
 
@@ -398,7 +400,7 @@ fn a_signal_that_ends_nothing_is_no_death() {
         recorded.enter(recorded.count());
         process::abort();
     });
-    let blamed = culprit("counter", 1, Some("count"), Phase::Call);
+    let blamed = culprit("counter", 1, Some("count"), Doing::Call);
     let death = ended.died_of(libc::SIGABRT);
     assert_blamed(death, Ending::Signal(libc::SIGABRT), &blamed);
 }
@@ -448,9 +450,9 @@ fn a_thread_of_a_plugin_is_known_by_its_code() {
         thread::spawn(black_box(ill as fn())).join().unwrap();
     });
     let death = ended.died_of(libc::SIGILL);
-    let guilty = culprit("counter", 1, None, Phase::Thread);
+    let guilty = culprit("counter", 1, None, Doing::Thread);
     assert_eq!(death.culprit, Some(guilty));
-    let suspect = culprit("greeter", 3, Some("greet"), Phase::Call);
+    let suspect = culprit("greeter", 3, Some("greet"), Doing::Call);
     assert_eq!(death.suspects, [suspect]);
 }
 
@@ -466,7 +468,7 @@ fn a_build_without_a_name_shields_its_caller() {
         recorded.enter(recorded.greet());
         let last = more.last().unwrap();
         last.set_label(1, "lost");
-        recorded.enter(last.crumb(1, Phase::Call));
+        recorded.enter(last.crumb(1, Doing::Call));
         segv();
     });
     let death = ended.died_of(libc::SIGSEGV);
@@ -493,7 +495,7 @@ fn two_hosts_of_a_process_leave_a_file_each() {
         .iter()
         .flat_map(|death| &death.culprit)
         .collect();
-    let blamed = culprit("counter", 1, Some("count"), Phase::Call);
+    let blamed = culprit("counter", 1, Some("count"), Doing::Call);
     assert_eq!(guilty, [&blamed]);
 }
 
@@ -538,7 +540,7 @@ fn a_copy_of_the_process_leaves_its_file_alone() {
             let signal = status.terminating_signal();
             assert!(signal == Some(libc::SIGILL) || status.exit_status() == Some(0));
             let death = if_it_died(directory);
-            let suspect = culprit("greeter", 3, Some("greet"), Phase::Call);
+            let suspect = culprit("greeter", 3, Some("greet"), Doing::Call);
             assert_eq!(
                 (death.ending, death.suspects),
                 (Ending::Unknown, vec![suspect])
@@ -546,7 +548,7 @@ fn a_copy_of_the_process_leaves_its_file_alone() {
         }
         process::abort();
     });
-    let blamed = culprit("greeter", 3, Some("greet"), Phase::Call);
+    let blamed = culprit("greeter", 3, Some("greet"), Doing::Call);
     let death = ended.died_of(libc::SIGABRT);
     assert_blamed(death, Ending::Signal(libc::SIGABRT), &blamed);
 }
@@ -572,7 +574,7 @@ fn a_copy_that_lives_longer_does_not_hold_the_file() {
         }
         process::abort();
     });
-    let blamed = culprit("greeter", 3, Some("greet"), Phase::Call);
+    let blamed = culprit("greeter", 3, Some("greet"), Doing::Call);
     let death = ended.died_of(libc::SIGABRT);
     assert_blamed(death, Ending::Signal(libc::SIGABRT), &blamed);
 }
@@ -623,7 +625,7 @@ fn a_fault_that_the_app_puts_right_is_no_death() {
             process::abort();
         },
     );
-    let blamed = culprit("counter", 1, Some("count"), Phase::Call);
+    let blamed = culprit("counter", 1, Some("count"), Doing::Call);
     let death = ended.died_of(libc::SIGABRT);
     assert_blamed(death, Ending::Signal(libc::SIGABRT), &blamed);
 }
@@ -642,7 +644,7 @@ fn a_handler_of_the_app_gets_the_signal_as_before() {
         segv();
     });
     assert_eq!(ended.status.code(), Some(libc::SIGSEGV + 100));
-    let blamed = culprit("greeter", 3, Some("greet"), Phase::Call);
+    let blamed = culprit("greeter", 3, Some("greet"), Doing::Call);
     let ending = Ending::Signal(libc::SIGSEGV);
     assert_blamed(ended.only_death(), ending, &blamed);
 }
@@ -714,14 +716,14 @@ fn crumbs_nest() {
     let recorded = recorded(directory.path());
     let slot = slot(&recorded.words);
     let inside = || if_it_died(directory.path()).suspects;
-    let outer = slot.enter(recorded.greeter.crumb(0, Phase::Stop));
+    let outer = slot.enter(recorded.greeter.crumb(0, Doing::Stop));
     let inner = slot.enter(recorded.count());
     assert_eq!(
         inside(),
-        [culprit("counter", 1, Some("count"), Phase::Call)]
+        [culprit("counter", 1, Some("count"), Doing::Call)]
     );
     slot.leave(inner);
-    assert_eq!(inside(), [culprit("greeter", 3, None, Phase::Stop)]);
+    assert_eq!(inside(), [culprit("greeter", 3, None, Doing::Stop)]);
     slot.leave(outer);
     assert_eq!(inside(), []);
 }
@@ -744,7 +746,7 @@ fn threads_and_labels_beyond_the_file_are_not_recorded() {
     recorded.greeter.set_label(LABELS, &long);
     recorded.greeter.set_label(LABELS + 1, "beyond");
     let label = |place| {
-        recorded.enter(recorded.greeter.crumb(place, Phase::Call));
+        recorded.enter(recorded.greeter.crumb(place, Doing::Call));
         let mut suspects = if_it_died(directory.path()).suspects;
         assert_eq!(suspects.len(), 1);
         suspects.remove(0).label
@@ -770,7 +772,7 @@ fn a_long_version_is_shortened_to_one() {
             digest: Digest::of(b"long"),
             generation: u64::MAX,
         });
-        enter(&words, build.crumb(0, Phase::Call));
+        enter(&words, build.crumb(0, Doing::Call));
         let suspect = if_it_died(directory.path()).suspects.remove(0);
         assert_eq!(suspect.version.to_string(), recorded);
         assert_eq!(suspect.plugin.as_str().len(), 64);
@@ -784,17 +786,17 @@ fn the_entry_of_a_build_that_is_gone_blames_nobody() {
     let words = Arc::new(LastWords::create(directory.path()).unwrap());
     let first = register(&words, "first", 1);
     first.set_label(1, "old");
-    let stale = first.crumb(1, Phase::Call);
+    let stale = first.crumb(1, Doing::Call);
     enter(&words, stale);
     assert_eq!(if_it_died(directory.path()).suspects.len(), 1);
     drop(first);
     assert_eq!(if_it_died(directory.path()).suspects, []);
     let second = register(&words, "second", 2);
-    assert_eq!(second.crumb(1, Phase::Call).entry(), stale.entry());
+    assert_eq!(second.crumb(1, Doing::Call).entry(), stale.entry());
     assert_eq!(if_it_died(directory.path()).suspects, []);
     // Its labels are its own.
-    enter(&words, second.crumb(1, Phase::Call));
-    let suspect = culprit("second", 2, None, Phase::Call);
+    enter(&words, second.crumb(1, Doing::Call));
+    let suspect = culprit("second", 2, None, Doing::Call);
     assert_eq!(if_it_died(directory.path()).suspects, [suspect]);
 }
 
@@ -807,7 +809,7 @@ fn entries_are_used_again_and_again() {
             .map(|number| register(&words, "many", number as u64))
             .collect();
         for build in builds.iter().step_by(BUILDS / 8) {
-            enter(&words, build.crumb(0, Phase::Call));
+            enter(&words, build.crumb(0, Doing::Call));
             assert_eq!(if_it_died(directory.path()).suspects.len(), 1, "{round}");
         }
     }
@@ -819,14 +821,14 @@ fn an_entry_that_was_being_written_is_none() {
     let recorded = recorded(directory.path());
     recorded.enter(recorded.greet());
     let mut bytes = bytes(directory.path());
-    let label = culprit("greeter", 3, Some("greet"), Phase::Call);
+    let label = culprit("greeter", 3, Some("greet"), Doing::Call);
     assert_eq!(death(&bytes).suspects, [label]);
     let entry = offset_of!(Words, builds) + recorded.greet().entry() * size_of::<Entry>();
     let mut clear = |at: usize| bytes[entry + at..][..8].fill(0);
     // The last words that are written of a label and of an entry.
     clear(offset_of!(Entry, labels));
     let whole = death(&bytes).suspects;
-    assert_eq!(whole, [culprit("greeter", 3, None, Phase::Call)]);
+    assert_eq!(whole, [culprit("greeter", 3, None, Doing::Call)]);
     bytes[entry + offset_of!(Entry, state)..][..8].fill(0);
     assert_eq!(death(&bytes).suspects, []);
 }
@@ -852,13 +854,13 @@ fn a_file_is_never_collected_while_it_is_made() {
         for _ in 0..200 {
             let words = Arc::new(LastWords::create(directory.path()).unwrap());
             let build = register(&words, "held", 1);
-            enter(&words, build.crumb(0, Phase::Call));
+            enter(&words, build.crumb(0, Doing::Call));
             // One that the other thread took for a dead host's may still be there.
             let files = files(directory.path()).into_iter();
             let whole = files.filter_map(|file| fs::read(file).ok());
             let told = whole.filter_map(|bytes| parse(&bytes, SystemTime::now()).unwrap());
             let suspects: Vec<_> = told.flat_map(|death| death.suspects).collect();
-            assert_eq!(suspects, [culprit("held", 1, None, Phase::Call)]);
+            assert_eq!(suspects, [culprit("held", 1, None, Doing::Call)]);
         }
     });
 }
@@ -926,7 +928,7 @@ fn a_file_is_read_as_it_was_written() {
     assert_eq!(told.ending, Ending::Signal(11));
     let time = Duration::from_secs(1_700_000_000);
     assert_eq!(told.at, SystemTime::UNIX_EPOCH + time);
-    let called = culprit("greeter", 3, Some("greet"), Phase::Call);
+    let called = culprit("greeter", 3, Some("greet"), Doing::Call);
     assert_eq!(told.culprit, Some(called.clone()));
     assert_eq!(told.suspects, []);
     assert_eq!(told.ending.to_string(), "SIGSEGV");
@@ -938,7 +940,7 @@ fn a_file_is_read_as_it_was_written() {
 
     // Without a crumb the instruction tells, if it lies in the image.
     put(&mut bytes, offset_of!(Words, header.mark.crumb), 0);
-    let threaded = culprit("greeter", 3, None, Phase::Thread);
+    let threaded = culprit("greeter", 3, None, Doing::Thread);
     assert_eq!(death(&bytes).culprit, Some(threaded));
     for outside in [0, 0xfff, 0x2000] {
         put(

@@ -12,7 +12,9 @@ use super::library::Library;
 use super::preflight::{Facts, Rules, preflight};
 use super::probe::Prober;
 use crate::discovery::Candidate;
+use crate::last_words::{Build, Doing, LastWords, Recorded};
 use crate::limits::Limits;
+use crate::plugin::thread::{HERE, Number};
 use crate::quarantine::{self, Quarantine};
 use crate::transport::InProcess;
 
@@ -25,6 +27,8 @@ pub(crate) struct Loader {
     pub(crate) prober: Option<Prober>,
     /// Digests of images that crashed, and how.
     pub(crate) quarantine: Quarantine,
+    /// Where threads note what they are inside, for whoever comes after a crash.
+    pub(crate) words: Option<Arc<LastWords>>,
 }
 
 /// What is known of a library before it is loaded.
@@ -40,11 +44,17 @@ pub(crate) struct Known {
 pub(crate) struct Mapped {
     pub(crate) manifest: Manifest,
     pub(crate) code: InProcess,
+    pub(crate) recorded: Option<Arc<Recorded>>,
 }
 
 impl Loader {
     /// Reads, checks, seals and maps the candidate's library.
-    pub(crate) fn map(&self, candidate: &Candidate, known: Known) -> Result<Mapped, LoadError> {
+    pub(crate) fn map(
+        &self,
+        candidate: &Candidate,
+        known: Known,
+        generation: u64,
+    ) -> Result<Mapped, LoadError> {
         let path = candidate.library.as_path();
         let bytes = self.read(path, known)?;
         let facts = preflight(bytes.as_slice(), &self.rules)
@@ -59,7 +69,16 @@ impl Loader {
         if let Some(prober) = &self.prober {
             self.probe(prober, &image, &manifest)?;
         }
-        let library = Library::open(image)?;
+        let recorded = self.put_on_record(&image, &manifest, generation)?;
+        let library = {
+            let thread = HERE.with(Number::of);
+            let recorded = recorded.as_deref();
+            let _inside = recorded.and_then(|recorded| recorded.enter(thread, 0, Doing::Load));
+            Library::open(image)?
+        };
+        if let Some(recorded) = &recorded {
+            recorded.set_mapped(library.mapped());
+        }
         let unloadable = facts.unloadable();
         #[cfg(feature = "abi_stable")]
         if let Some(difference) = super::layout::difference(&library, &facts) {
@@ -71,6 +90,7 @@ impl Loader {
             Ok(manifest) => Ok(Mapped {
                 manifest,
                 code: InProcess::new(library, unloadable),
+                recorded,
             }),
             Err(error) => {
                 library.abandon();
@@ -98,6 +118,25 @@ impl Loader {
             });
         }
         Ok(bytes)
+    }
+
+    /// Says what is about to be mapped, in case that ends the process.
+    fn put_on_record(
+        &self,
+        image: &Image,
+        manifest: &Manifest,
+        generation: u64,
+    ) -> Result<Option<Arc<Recorded>>, LoadError> {
+        let Some(words) = &self.words else {
+            return Ok(None);
+        };
+        let build = Build {
+            name: &manifest.name,
+            version: &manifest.version,
+            digest: digest(image)?,
+            generation,
+        };
+        Ok(Some(Arc::new(Recorded::new(words, &build))))
     }
 
     fn check_quarantine(&self, image: &Image) -> Result<(), LoadError> {
