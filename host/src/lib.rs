@@ -64,6 +64,8 @@ mod metrics;
 mod plugin;
 mod transport;
 mod upgrade;
+#[cfg(feature = "watch")]
+mod watch;
 
 pub use builder::Builder;
 #[doc(hidden)]
@@ -86,6 +88,8 @@ pub use plugin::{
 };
 pub use transport::Reason;
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded};
+#[cfg(feature = "watch")]
+pub use watch::{Watch, WatchOptions};
 
 /// Numbers for the threads of a test that drives a [`gate`] itself.
 #[doc(hidden)]

@@ -26,3 +26,4 @@ mod support;
 mod threads;
 mod tidy;
 mod upgrade;
+mod watch;

@@ -20,6 +20,7 @@ mod native;
 mod native_load;
 mod plugin;
 mod upgrade;
+mod watch;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -158,6 +159,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         native_load::ROWS,
         plugin::ROWS,
         upgrade::ROWS,
+        watch::ROWS,
     ];
     let mut all = families.concat();
     all.sort_by_key(|row| row.code);
