@@ -241,8 +241,15 @@ pub(crate) fn children(base: &Path) -> Result<Vec<PathBuf>, DiscoverError> {
     };
     let mut children = Vec::new();
     for entry in fs::read_dir(base).map_err(read)? {
-        let name = entry.map_err(read)?.file_name();
-        if !name.as_encoded_bytes().starts_with(b".") {
+        let entry = entry.map_err(read)?;
+        let name = entry.file_name();
+        let is_hidden = name.as_encoded_bytes().starts_with(b".");
+        // There may be many other files, and this costs nothing for each.
+        let is_other = || {
+            let is_library = name.as_encoded_bytes().ends_with(b".so");
+            !is_library && entry.file_type().is_ok_and(|kind| kind.is_file())
+        };
+        if !is_hidden && !is_other() {
             children.push(base.join(name));
         }
     }

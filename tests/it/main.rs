@@ -27,3 +27,5 @@ mod threads;
 mod tidy;
 mod upgrade;
 mod watch;
+mod watch_faults;
+mod watch_storm;

@@ -345,6 +345,54 @@ fn a_plugin_that_moves_is_not_unloaded() {
     assert_eq!(watched.count("plugin.loaded"), 1);
 }
 
+/// The same directory by two ways, or the same file twice, is one plugin.
+#[test]
+fn the_same_file_by_two_ways_is_one_plugin() {
+    let mut watched = Watched::unwatched(|builder| builder);
+    let link = watched.directory.path().join("link");
+    symlink("plugins", &link).unwrap();
+    let builder = Host::builder().plugin_dir(watched.plugins());
+    watched.host = builder.plugin_dir(link).build().unwrap();
+    watched.events = watched.host.events();
+    watched.watch = Some(watched.host.watch(options()).unwrap());
+    for build in 1..4 {
+        watched.put(&named("loaded", build), "one.so");
+        watched.wait_for("loaded", &named("loaded", build));
+        watched.wait_for_rest();
+        assert_eq!(watched.generation("loaded"), u64::from(build));
+    }
+    let copy = watched.put(&named("loaded", 3), "two.so");
+    watched.wait_for_rest();
+    watched.put(&named("loaded", 4), "one.so");
+    watched.wait_for("loaded", &named("loaded", 4));
+    fs::remove_file(watched.path("one.so")).unwrap();
+    watched.wait_for("loaded", &copy);
+    fs::remove_file(copy).unwrap();
+    watched.wait_until_gone("loaded");
+    assert_eq!(watched.failures(), [""; 0]);
+}
+
+/// Its own reading and the time are no reason to look.
+#[test]
+fn nothing_is_done_while_nothing_happens() {
+    let rescan = None;
+    let watched = Watched::with(
+        WatchOptions {
+            rescan,
+            ..options()
+        },
+        |builder| builder,
+    );
+    let (_, library) = plugin_directory(&watched.plugins(), &loaded(&[]));
+    watched.wait_for("loaded", &library);
+    watched.wait_for_rest();
+    let looks = || watched.watch.as_ref().map(Watch::looks);
+    let (before, start) = (looks(), Instant::now());
+    fs::read(&library).unwrap();
+    wait_until("time to pass", || start.elapsed() > Duration::from_secs(1));
+    assert_eq!(looks(), before);
+}
+
 /// A file that becomes another plugin is the end of the one and the beginning of the other.
 #[test]
 fn a_file_can_become_another_plugin() {
@@ -508,8 +556,13 @@ fn what_is_changed_by_other_means_stays() {
     let _ = watched.host.unload("loaded").unwrap();
     watched.wait_for_rest();
     assert!(watched.serving("loaded").is_none());
-    watched.put(&named("loaded", 2), "loaded.so");
+    let path = watched.put(&named("loaded", 2), "loaded.so");
     watched.wait_for("loaded", &named("loaded", 2));
+    // What the app took from elsewhere does not go with a file that it is not from.
+    watched.host.upgrade("loaded", &elsewhere).unwrap();
+    fs::remove_file(path).unwrap();
+    watched.wait_for_rest();
+    watched.wait_for("loaded", &elsewhere);
 }
 
 /// A build that fails on trial is taken back, and tried again when its time has come.

@@ -1,6 +1,6 @@
 //! Builds that are loaded, or replace others.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -100,11 +100,11 @@ impl Arrival {
 impl Follower {
     /// Puts the builds in service that are not, as far as their dependencies let them.
     pub(super) fn arrive(&mut self, host: &Inner, arrivals: Vec<Arrival>) {
-        let mut named = BTreeSet::new();
+        let mut named = BTreeMap::new();
         let mut waiting: Vec<Arrival> = Vec::new();
         for arrival in arrivals {
             if self.is_wanted(host, &arrival, &named) {
-                named.insert(arrival.name().clone());
+                named.insert(arrival.name().clone(), arrival.digest);
                 waiting.push(arrival);
             }
         }
@@ -122,7 +122,12 @@ impl Follower {
     }
 
     /// Whether the build is to be put in service now.
-    fn is_wanted(&mut self, host: &Inner, arrival: &Arrival, named: &BTreeSet<PluginName>) -> bool {
+    fn is_wanted(
+        &mut self,
+        host: &Inner,
+        arrival: &Arrival,
+        named: &BTreeMap<PluginName, Digest>,
+    ) -> bool {
         let (now, options) = (Instant::now(), self.options.clone());
         let (name, build) = (arrival.name(), arrival.build());
         let wanted = guarded(host, "the filter", || match &host.setup.filter {
@@ -130,7 +135,7 @@ impl Follower {
             None => true,
         });
         let serving = host.serving(name);
-        let is_taken = named.contains(name) || self.is_held_elsewhere(name, &arrival.key);
+        let is_held_elsewhere = self.is_held_elsewhere(name, &arrival.key);
         let has_canary = || {
             let plugin = host.catalog.find(name.as_str());
             plugin.is_some_and(|plugin| plugin.has_canary())
@@ -148,6 +153,11 @@ impl Follower {
                 .held
                 .as_ref()
                 .is_some_and(|held| held.digest == build.digest && held.manifest != build.manifest);
+            if is_held_elsewhere {
+                place.claims = Some(name.clone());
+                place.rest();
+                return false;
+            }
             if !has_other_manifest {
                 self.hold(arrival);
                 return false;
@@ -164,7 +174,12 @@ impl Follower {
             place.rest();
             return false;
         }
-        if is_taken {
+        if named.get(name) == Some(&arrival.digest) {
+            // The same file by two ways: it is in service in a moment.
+            place.look_again_in(options.settle, now);
+            return false;
+        }
+        if is_held_elsewhere || named.contains_key(name) {
             let name = name.clone();
             place.claims = Some(name.clone());
             let (subject, digest) = (Subject::of(&arrival.candidate), Some(arrival.digest));
@@ -238,7 +253,7 @@ impl Follower {
     }
 
     fn apply(&mut self, host: &Inner, mut arrival: Arrival) {
-        if self.is_over() {
+        if self.is_over(host) {
             return;
         }
         let known = arrival.known();

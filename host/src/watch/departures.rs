@@ -23,6 +23,9 @@ struct Leaving {
 impl Follower {
     /// Unloads what was gone in an earlier look and still is.
     pub(super) fn depart(&mut self, host: &Inner, now: Instant) {
+        if self.is_over(host) {
+            return;
+        }
         let mut leaving = self.take_leaving(now);
         loop {
             let before = leaving.len();

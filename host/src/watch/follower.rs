@@ -88,12 +88,8 @@ impl Follower {
         self.post(host, &wanted);
         self.wake(host, now);
         let arrivals = self.read(host, now);
-        if !self.is_over() {
-            self.arrive(host, arrivals);
-        }
-        if !self.is_over() {
-            self.depart(host, now);
-        }
+        self.arrive(host, arrivals);
+        self.depart(host, now);
         self.plan_next(host, now);
     }
 
@@ -105,8 +101,9 @@ impl Follower {
         self.roots.iter().flat_map(|root| root.places.values())
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.bell.is_over()
+    /// Whether nothing is to be begun any more.
+    pub(super) fn is_over(&self, host: &Inner) -> bool {
+        self.bell.is_over() || host.check_open().is_err()
     }
 
     pub(super) fn places_mut(&mut self) -> impl Iterator<Item = &mut Place> {
