@@ -198,6 +198,7 @@ impl Builder {
                 prober: self.prober.map(Prober::new),
                 quarantine,
                 words,
+                unchecked: self.faults.unsettled,
             },
             return_policy: self.return_policy,
             history,
@@ -231,6 +232,10 @@ pub struct Faults {
     pub skip_drain: bool,
     /// Does not ask the kernel for its barrier.
     pub no_membarrier: bool,
+    /// Has a watch look only when an event comes.
+    pub no_rescan: bool,
+    /// Has a watch take files at first sight, and the loader map them without a preflight.
+    pub unsettled: bool,
 }
 
 /// Which plugins are wanted, by name.

@@ -23,6 +23,8 @@ use crate::plugin::record::Plugin;
 use crate::plugin::{CanaryOptions, Handle, PluginSnapshot, Unloaded};
 use crate::quarantine::Quarantine;
 use crate::upgrade::{UpgradeError, UpgradeOptions, Upgraded};
+#[cfg(feature = "watch")]
+use crate::watch::{Watch, WatchOptions};
 
 /// Finds, loads, calls, upgrades and unloads plugins.
 ///
@@ -387,6 +389,37 @@ impl Host {
     pub fn unload_cascade(&self, name: &str) -> Result<Vec<(PluginName, Unloaded)>, Error> {
         let plugin = self.inner.find_begun(name)?;
         self.inner.unload_cascade(&plugin)
+    }
+
+    /// Follows the plugin directories from now on, on a thread of its own: what is added is loaded, what
+    /// changes replaces what is loaded, and what is removed is unloaded, while calls run. What is there
+    /// already is loaded as well, unless its bytes are. Events say what happens.
+    ///
+    /// A change is one of the bytes or the manifest, not of the time. A file is taken when it has not
+    /// changed for [`WatchOptions::settle`] and is whole. A build that cannot be loaded is left alone until
+    /// its files change, and what is changed by other means, such as a [`rollback`](Self::rollback), stays.
+    ///
+    /// ```no_run
+    /// use plg_host::{Host, WatchOptions};
+    ///
+    /// let host = Host::builder().plugin_dir("plugins").build()?;
+    /// let mut events = host.events();
+    /// let watch = host.watch(WatchOptions::default())?;
+    /// while let Some(event) = events.next() {
+    ///     println!("{event}");
+    /// }
+    /// drop(watch);
+    /// # Ok::<(), plg_host::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `host.closed` after a shutdown, `host.threads` when the system has no thread for it. What is wrong
+    /// with plugins and directories is in the events.
+    #[cfg(feature = "watch")]
+    pub fn watch(&self, options: WatchOptions) -> Result<Watch, Error> {
+        self.inner.check_open()?;
+        Watch::begin(&self.inner.own, options)
     }
 
     /// Tries again to let go of retained code, and says what became of each generation.

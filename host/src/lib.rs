@@ -68,6 +68,8 @@ pub mod sentinel;
 mod state;
 mod transport;
 mod upgrade;
+#[cfg(feature = "watch")]
+mod watch;
 
 pub use builder::Builder;
 #[doc(hidden)]
@@ -91,6 +93,8 @@ pub use plugin::{
 };
 pub use transport::Reason;
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded};
+#[cfg(feature = "watch")]
+pub use watch::{Watch, WatchOptions};
 
 /// Numbers for the threads of a test that drives a [`gate`] itself.
 #[doc(hidden)]

@@ -31,3 +31,6 @@ mod support;
 mod threads;
 mod tidy;
 mod upgrade;
+mod watch;
+mod watch_faults;
+mod watch_storm;

@@ -21,6 +21,7 @@ mod native_load;
 mod plugin;
 mod state;
 mod upgrade;
+mod watch;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -160,6 +161,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         plugin::ROWS,
         upgrade::ROWS,
         state::ROWS,
+        watch::ROWS,
     ];
     let mut all = families.concat();
     all.sort_by_key(|row| row.code);
