@@ -50,6 +50,7 @@ mod census;
 mod changes;
 pub mod codes;
 mod context;
+pub mod deps;
 mod discovery;
 mod error;
 mod events;

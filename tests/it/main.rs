@@ -11,6 +11,8 @@ mod call;
 mod cli;
 mod codes;
 mod context;
+mod dependencies;
+mod deps;
 mod discovery;
 mod evolution;
 mod gate;

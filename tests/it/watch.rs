@@ -534,7 +534,7 @@ isolated! {
         watched.wait_for_rest();
         assert_eq!(watched.failures().len(), 1);
         assert!(watched.serving("loaded").is_none());
-        assert!(watched.host.clear_quarantine(digest(&library)));
+        assert!(watched.host.quarantine().remove(&digest(&library)));
         watched.wait_for("loaded", &library);
     }
 }

@@ -12,6 +12,7 @@
 mod abi;
 mod call;
 mod command;
+mod deps;
 mod directory;
 mod hook;
 mod host;
@@ -151,6 +152,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
     let families = [
         abi::ROWS,
         command::ROWS,
+        deps::ROWS,
         call::ROWS,
         directory::ROWS,
         hook::ROWS,

@@ -244,7 +244,7 @@ impl Follower {
             let Some(arrival) = loads[place].take() else {
                 continue;
             };
-            match host.check_dependencies(arrival.manifest()) {
+            match host.check_replacement(&[arrival.manifest()]) {
                 Ok(()) => self.apply(host, arrival),
                 Err(_) => loads[place] = Some(arrival),
             }
@@ -352,7 +352,7 @@ impl Follower {
             Some(_) => host.check_replacement(&[arrival.manifest()]).err(),
             None => {
                 let alone = std::slice::from_ref(&arrival.candidate);
-                let checked = host.check_dependencies(arrival.manifest()).err();
+                let checked = host.check_replacement(&[arrival.manifest()]).err();
                 checked.or_else(|| host.plan(alone).1.into_iter().next())
             }
         };
