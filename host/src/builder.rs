@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::events::{Hook, HookOptions};
 use crate::history::History;
 use crate::host::{Host, HostError};
+use crate::last_words::{self, Death, LastWords};
 use crate::limits::Limits;
 use crate::loader::Loader;
 use crate::loader::image::Scratch;
@@ -100,9 +101,14 @@ impl Builder {
         self
     }
 
-    /// Keeps what outlives the host in this directory: the [history](crate::history) and the
-    /// [quarantine](crate::quarantine). It is made for this user alone where there is none; several hosts
-    /// may have the same one. Without a state directory both end with the host.
+    /// Keeps what outlives the host in this directory: the [history](crate::history), the
+    /// [quarantine](crate::quarantine), and the last words of a host that dies of a plugin. It is made for this user alone where there is none; several hosts
+    /// may have the same one. Without a state directory history and quarantine end with the host.
+    ///
+    /// With one, the process gets handlers for the signals that crashes raise, and one for `exit`. They note
+    /// which plugin the dying thread was inside, and then let happen what would have; only `exit` from
+    /// inside a plugin becomes an exit with status 70. The next host with this directory says what it was
+    /// ([`Host::deaths`]) and leaves that build in quarantine.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.state_directory = Some(directory.as_ref().to_owned());
         self
@@ -164,13 +170,20 @@ impl Builder {
             }
             None => None,
         };
-        let (history, quarantine) = match self.state_directory {
+        let mut deaths = Vec::new();
+        let (history, quarantine, words) = match self.state_directory {
             Some(path) => {
-                let directory = state_directory(path, &discovery)?;
+                let directory = state_directory(path.clone(), &discovery)?;
                 let quarantine = Quarantine::at(directory.clone());
-                (History::at(directory), quarantine)
+                deaths = last_words::collect(&path);
+                for death in &deaths {
+                    death.blame(&quarantine);
+                }
+                let words = LastWords::create(&path);
+                let words = words.map_err(|source| HostError::State { path, source })?;
+                (History::at(directory), quarantine, Some(Arc::new(words)))
             }
-            None => (History::in_memory(), Quarantine::in_memory()),
+            None => (History::in_memory(), Quarantine::in_memory(), None),
         };
         let mut rules = self.rules;
         rules.glibc = rules.glibc.or_else(library::glibc);
@@ -184,14 +197,18 @@ impl Builder {
                 scratch,
                 prober: self.prober.map(Prober::new),
                 quarantine,
+                words,
+                unchecked: self.faults.unsettled,
             },
             return_policy: self.return_policy,
             history,
+            deaths,
             faults: self.faults,
         });
         for (options, hook) in self.hooks {
             host.subscribe_for_good(options, hook)?;
         }
+        host.tell_deaths();
         Ok(host)
     }
 }
@@ -215,6 +232,10 @@ pub struct Faults {
     pub skip_drain: bool,
     /// Does not ask the kernel for its barrier.
     pub no_membarrier: bool,
+    /// Has a watch look only when an event comes.
+    pub no_rescan: bool,
+    /// Has a watch take files at first sight, and the loader map them without a preflight.
+    pub unsettled: bool,
 }
 
 /// Which plugins are wanted, by name.
@@ -228,6 +249,7 @@ pub(crate) struct Setup {
     pub(crate) loader: Loader,
     pub(crate) return_policy: Option<ReturnPolicy>,
     pub(crate) history: History,
+    pub(crate) deaths: Vec<Death>,
     pub(crate) faults: Faults,
 }
 

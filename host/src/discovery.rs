@@ -174,6 +174,7 @@ pub(crate) fn discover(base: &Path, rules: &Rules) -> Discovery {
             share
                 .iter()
                 .filter_map(|path| look_at(path, rules))
+                .map(|looked| looked.map(|(candidate, _)| candidate))
                 .collect()
         };
         // The first share is for this thread, and so is what no other thread can be had for.
@@ -233,15 +234,22 @@ pub(crate) fn read_candidate(
 type Parsed = plg_packaging::Parsed;
 
 /// The children that are worth a look, by name.
-fn children(base: &Path) -> Result<Vec<PathBuf>, DiscoverError> {
+pub(crate) fn children(base: &Path) -> Result<Vec<PathBuf>, DiscoverError> {
     let read = |source| DiscoverError::Read {
         path: base.to_owned(),
         source,
     };
     let mut children = Vec::new();
     for entry in fs::read_dir(base).map_err(read)? {
-        let name = entry.map_err(read)?.file_name();
-        if !name.as_encoded_bytes().starts_with(b".") {
+        let entry = entry.map_err(read)?;
+        let name = entry.file_name();
+        let is_hidden = name.as_encoded_bytes().starts_with(b".");
+        // There may be many other files, and this costs nothing for each.
+        let is_other = || {
+            let is_library = name.as_encoded_bytes().ends_with(b".so");
+            !is_library && entry.file_type().is_ok_and(|kind| kind.is_file())
+        };
+        if !is_hidden && !is_other() {
             children.push(base.join(name));
         }
     }
@@ -249,7 +257,12 @@ fn children(base: &Path) -> Result<Vec<PathBuf>, DiscoverError> {
     Ok(children)
 }
 
-fn look_at(path: &Path, rules: &Rules) -> Option<Result<Candidate, DiscoverError>> {
+/// The plugin at a child of a plugin directory, with the bytes of a library that was read to find out;
+/// `None` when nothing there was meant to be one.
+pub(crate) fn look_at(
+    path: &Path,
+    rules: &Rules,
+) -> Option<Result<(Candidate, Option<Bytes>), DiscoverError>> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         // It went away since the directory was read.
@@ -278,7 +291,7 @@ fn look_at(path: &Path, rules: &Rules) -> Option<Result<Candidate, DiscoverError
             let path = path.to_owned();
             return Some(Err(DiscoverError::Identity { path, problem }));
         }
-        return Some(in_directory(path, parsed, rules));
+        return Some(in_directory(path, parsed, rules).map(|candidate| (candidate, None)));
     }
     let is_library = path.extension().is_some_and(|extension| extension == "so");
     if !metadata.is_file() {
@@ -290,12 +303,15 @@ fn look_at(path: &Path, rules: &Rules) -> Option<Result<Candidate, DiscoverError
     if metadata.len() == 0 {
         return kind_problem("an empty file");
     }
-    Some(bare(path, &metadata, rules).map(|(candidate, _)| candidate))
+    Some(bare(path, &metadata, rules).map(|(candidate, bytes)| (candidate, Some(bytes))))
 }
 
 /// The manifest in a directory; `None` when there is none. The name is opened without following a
 /// link and without waiting for the writer of a fifo.
-fn manifest_in(directory: &Path, rules: &Rules) -> Result<Option<Parsed>, DiscoverError> {
+pub(crate) fn manifest_in(
+    directory: &Path,
+    rules: &Rules,
+) -> Result<Option<Parsed>, DiscoverError> {
     let path = directory.join(MANIFEST);
     let read = |source| DiscoverError::Read {
         path: path.clone(),
@@ -339,21 +355,17 @@ fn in_directory(
     parsed: Parsed,
     rules: &Rules,
 ) -> Result<Candidate, DiscoverError> {
-    let name = parsed.manifest.name.as_str();
-    let mut library = match &parsed.manifest.source {
-        Some(Source::LocalSo { path }) => directory.join(path.as_str()),
+    let names = library_names(&parsed.manifest);
+    let mut library = match (&parsed.manifest.source, names.as_slice()) {
+        (Some(Source::LocalSo { .. }), [path]) => directory.join(path),
         _ => {
-            let names = [
-                format!("lib{}.so", name.replace('-', "_")),
-                format!("{name}.so"),
-            ];
             let found = names
                 .iter()
                 .map(|name| directory.join(name))
                 .find(|path| path.symlink_metadata().is_ok());
             found.ok_or_else(|| DiscoverError::NoLibrary {
                 path: directory.to_owned(),
-                looked_for: names.map(|name| format!("`{name}`")).to_vec(),
+                looked_for: names.iter().map(|name| format!("`{name}`")).collect(),
             })?
         }
     };
@@ -375,6 +387,19 @@ fn in_directory(
         directory: Some(directory.to_owned()),
         warnings: parsed.warnings,
     })
+}
+
+/// What a plugin's library may be called in its directory, the first that is there first: as its
+/// manifest says, else as cargo and make would call it.
+pub(crate) fn library_names(manifest: &Manifest) -> Vec<String> {
+    match &manifest.source {
+        Some(Source::LocalSo { path }) => vec![path.as_str().to_owned()],
+        _ => {
+            let name = manifest.name.as_str();
+            let underscored = name.replace('-', "_");
+            vec![format!("lib{underscored}.so"), format!("{name}.so")]
+        }
+    }
 }
 
 /// A library that describes itself.

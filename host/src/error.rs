@@ -4,6 +4,7 @@ use plg_packaging::PluginName;
 use thiserror::Error as ThisError;
 
 use crate::call::CallError;
+use crate::deps::DependencyError;
 use crate::discovery::DiscoverError;
 use crate::host::HostError;
 use crate::loader::LoadError;
@@ -28,6 +29,9 @@ pub enum Error {
     /// An upgrade was refused or undone.
     #[error(transparent)]
     Upgrade(Box<UpgradeError>),
+    /// Plugins that depend on each other do not go together.
+    #[error(transparent)]
+    Dependency(Box<DependencyError>),
     /// The host itself cannot do it.
     #[error(transparent)]
     Host(Box<HostError>),
@@ -68,6 +72,7 @@ impl Error {
             Self::Load(error) => error.code(),
             Self::Discover(error) => error.code(),
             Self::Upgrade(error) => error.code(),
+            Self::Dependency(error) => error.code(),
             Self::Host(error) => error.code(),
             Self::NotFound { .. } => "plugin.not_found",
             Self::NotLoaded { .. } => "plugin.unloaded",
@@ -106,6 +111,7 @@ boxed!(
     LoadError => Load,
     DiscoverError => Discover,
     UpgradeError => Upgrade,
+    DependencyError => Dependency,
     HostError => Host
 );
 

@@ -29,6 +29,7 @@ impl FailedBuilds {
     }
 
     /// For how long a build is still left alone.
+    #[cfg(feature = "watch")]
     pub(crate) fn left(&self, build: &Digest) -> Option<Duration> {
         let builds = self.lock();
         let (_, until) = builds.get(build)?;

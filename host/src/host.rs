@@ -14,14 +14,17 @@ use crate::changes::Member;
 use crate::context::Context;
 use crate::discovery::{self, Candidate, Discovery};
 use crate::error::Error;
-use crate::events::{Events, Hook, HookOptions, Step, Subscription};
+use crate::events::{Events, Hook, HookOptions, Phase, Step, Subject, Subscription};
 use crate::history::{History, Why};
 use crate::inner::Inner;
+use crate::last_words::Death;
 use crate::loader::preflight::{self, Report};
 use crate::plugin::record::Plugin;
 use crate::plugin::{CanaryOptions, Handle, PluginSnapshot, Unloaded};
 use crate::quarantine::Quarantine;
 use crate::upgrade::{UpgradeError, UpgradeOptions, Upgraded};
+#[cfg(feature = "watch")]
+use crate::watch::{Watch, WatchOptions};
 
 /// Finds, loads, calls, upgrades and unloads plugins.
 ///
@@ -388,6 +391,37 @@ impl Host {
         self.inner.unload_cascade(&plugin)
     }
 
+    /// Follows the plugin directories from now on, on a thread of its own: what is added is loaded, what
+    /// changes replaces what is loaded, and what is removed is unloaded, while calls run. What is there
+    /// already is loaded as well, unless its bytes are. Events say what happens.
+    ///
+    /// A change is one of the bytes or the manifest, not of the time. A file is taken when it has not
+    /// changed for [`WatchOptions::settle`] and is whole. A build that cannot be loaded is left alone until
+    /// its files change, and what is changed by other means, such as a [`rollback`](Self::rollback), stays.
+    ///
+    /// ```no_run
+    /// use plg_host::{Host, WatchOptions};
+    ///
+    /// let host = Host::builder().plugin_dir("plugins").build()?;
+    /// let mut events = host.events();
+    /// let watch = host.watch(WatchOptions::default())?;
+    /// while let Some(event) = events.next() {
+    ///     println!("{event}");
+    /// }
+    /// drop(watch);
+    /// # Ok::<(), plg_host::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `host.closed` after a shutdown, `host.threads` when the system has no thread for it. What is wrong
+    /// with plugins and directories is in the events.
+    #[cfg(feature = "watch")]
+    pub fn watch(&self, options: WatchOptions) -> Result<Watch, Error> {
+        self.inner.check_open()?;
+        Watch::begin(&self.inner.own, options)
+    }
+
     /// Tries again to let go of retained code, and says what became of each generation.
     pub fn sweep(&self) -> Vec<(PluginName, u64, Unloaded)> {
         let mut swept = Vec::new();
@@ -423,6 +457,33 @@ impl Host {
         let scratch = self.inner.setup.loader.scratch.as_ref();
         let images = scratch.map(|scratch| scratch.directory());
         Census::take(generations, retained, images)
+    }
+
+    /// How earlier hosts with this state directory died, found when this one was made. The builds that
+    /// are to blame are in [`quarantine`](Self::quarantine) now.
+    #[must_use]
+    pub fn deaths(&self) -> &[Death] {
+        &self.inner.setup.deaths
+    }
+
+    /// Tells the hooks what earlier hosts died of.
+    pub(crate) fn tell_deaths(&self) {
+        for death in self.deaths() {
+            let Some(culprit) = &death.culprit else {
+                continue;
+            };
+            let hooks = &self.inner.hooks;
+            hooks.tell(Step::Crash, Phase::Done, Some("plugin.crashed"), || {
+                let subject = Subject {
+                    version: Some(culprit.version.clone()),
+                    digest: Some(culprit.digest),
+                    generation: Some(culprit.generation),
+                    label: culprit.label.clone(),
+                    ..Subject::plugin(&culprit.plugin)
+                };
+                (subject, death.to_string())
+            });
+        }
     }
 
     /// What was loaded when, and why.

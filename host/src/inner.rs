@@ -33,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) failed_builds: FailedBuilds,
     /// How many images are mapped or about to be.
     pub(crate) mapped: Arc<AtomicUsize>,
+    /// Held while the set of plugins that answer is looked at and then changed.
+    pub(crate) set: Mutex<()>,
     /// What the history says of each plugin that is loaded.
     pub(crate) recorded: Mutex<BTreeMap<PluginName, history::Build>>,
     /// What the process looked like when it was last looked at.
@@ -55,6 +57,7 @@ impl Inner {
             keeper: Keeper::default(),
             failed_builds: FailedBuilds::default(),
             mapped: Arc::default(),
+            set: Mutex::default(),
             recorded: Mutex::default(),
             sentinel: Mutex::default(),
             began: AtomicBool::new(false),

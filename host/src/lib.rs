@@ -50,6 +50,7 @@ mod census;
 mod changes;
 pub mod codes;
 mod context;
+pub mod deps;
 mod discovery;
 mod error;
 mod events;
@@ -58,6 +59,7 @@ pub mod history;
 mod host;
 mod inner;
 mod keeper;
+mod last_words;
 mod limits;
 mod loader;
 mod metrics;
@@ -67,6 +69,8 @@ pub mod sentinel;
 mod state;
 mod transport;
 mod upgrade;
+#[cfg(feature = "watch")]
+mod watch;
 
 pub use builder::Builder;
 #[doc(hidden)]
@@ -78,6 +82,7 @@ pub use discovery::{Candidate, DiscoverError, Discovery, MANIFEST};
 pub use error::Error;
 pub use events::{Calls, Event, Events, Hook, HookOptions, Phase, Step, Subscription, Verdict};
 pub use host::{Host, HostError, LoadReport};
+pub use last_words::{Culprit, Death, Doing, Ending};
 pub use limits::Limits;
 pub use loader::{LoadError, preflight, probe};
 pub use metrics::{LatencySnapshot, SAMPLED};
@@ -89,6 +94,8 @@ pub use plugin::{
 };
 pub use transport::Reason;
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded};
+#[cfg(feature = "watch")]
+pub use watch::{Watch, WatchOptions};
 
 /// Numbers for the threads of a test that drives a [`gate`] itself.
 #[doc(hidden)]

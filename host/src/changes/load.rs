@@ -112,15 +112,22 @@ impl Inner {
                 Err(Error::Loaded { name })
             };
         }
-        self.check_dependencies(&candidate.manifest)?;
+        self.check_replacement(&[&candidate.manifest])?;
         self.begin_rounds();
         let generation = self.start(&plugin, &turn, candidate, known)?;
-        // A shutdown that began meanwhile has passed this plugin by.
-        if let Err(closed) = self.check_open() {
+        let set = self.hold_set();
+        // A shutdown that began meanwhile has passed this plugin by, and what it needs may be gone.
+        let still = self
+            .check_open()
+            .and_then(|()| self.check_replacement(&[&generation.manifest]));
+        if let Err(error) = still {
+            drop(set);
             let _ = turn.discard(generation);
-            return Err(closed);
+            return Err(error);
         }
-        let _ = turn.publish(Some(generation));
+        let remains = turn.swap(Some(generation));
+        drop(set);
+        let _ = turn.retire_swapped(remains);
         drop(turn);
         Ok((Handle::new(plugin), true))
     }

@@ -10,13 +10,13 @@ use crate::context::{Context, Failure};
 use crate::discovery::Candidate;
 use crate::error::Error;
 use crate::inner::Inner;
+use crate::last_words::Doing;
 use crate::loader::{Known, LoadError};
 use crate::plugin::generation::{Generation, Room};
 use crate::plugin::record::Plugin;
 use crate::plugin::thread::{HERE, Number};
 use crate::plugin::turn::Turn;
 use crate::plugin::workers::{Outcome, Until};
-use crate::transport::Transport;
 use crate::upgrade::UpgradeError;
 
 /// A function of a plugin that the host calls by itself.
@@ -58,14 +58,9 @@ impl Inner {
         let limit = loader.limits.plugins;
         let room = Room::take(&self.mapped, limit);
         let room = room.map_err(|mapped| LoadError::TooMany { mapped, limit })?;
-        let mapped = loader.map(candidate, known)?;
-        let generation = Arc::new(Generation::new(
-            turn.next_number(),
-            mapped.manifest,
-            candidate,
-            Transport::InProcess(mapped.code),
-            room,
-        ));
+        let number = turn.next_number();
+        let mapped = loader.map(candidate, known, number)?;
+        let generation = Arc::new(Generation::new(number, candidate, mapped, room));
         let limit = loader.limits.init;
         match self.run(plugin, &generation, Function::Init, Context::new(), limit) {
             Ok(_) => Ok(generation),
@@ -107,7 +102,10 @@ impl Inner {
                 let answer = HERE.with(|here| {
                     // What it leaves in thread-locals of this thread makes the thread one that later
                     // unloads have to know.
-                    Number::of(here);
+                    let thread = Number::of(here);
+                    let recorded = generation.recorded.as_deref();
+                    let _inside =
+                        recorded.and_then(|build| build.enter(thread, 0, function.doing()));
                     let transport = &generation.transport;
                     match function {
                         Function::Init => transport.init(here, &mut context, &call),
@@ -152,6 +150,14 @@ impl Inner {
 }
 
 impl Function {
+    fn doing(&self) -> Doing {
+        match self {
+            Self::Init => Doing::Init,
+            Self::Save => Doing::Save,
+            Self::Restore(_) => Doing::Restore,
+        }
+    }
+
     fn as_str(&self) -> &'static str {
         match self {
             Self::Init => "init",

@@ -43,7 +43,7 @@ impl Inner {
         options: UpgradeOptions,
     ) -> Result<Vec<(PluginName, Upgraded)>, Error> {
         let manifests: Vec<_> = members.iter().map(|one| &one.candidate.manifest).collect();
-        let order = self.order_of(&manifests)?;
+        let order = self.order_of(&manifests);
         members.sort_by_key(|one| order.iter().position(|name| name == one.plugin.name()));
         let subjects: Vec<_> = members
             .iter()

@@ -41,11 +41,13 @@ impl Inner {
         let turn = take_turn(plugin)?;
         let _ = turn.sweep();
         let _ = turn.end_canary();
+        let set = self.hold_set();
         self.check_unload(plugin.name())?;
-        match turn.publish(None) {
-            Some(unloaded) => Ok(unloaded),
-            None => Err(self.not_loaded(plugin)),
-        }
+        let Some(remains) = turn.swap(None) else {
+            return Err(self.not_loaded(plugin));
+        };
+        drop(set);
+        Ok(turn.retire_swapped(Some(remains)))
     }
 
     /// Unloads every plugin, those that need others first, whatever hooks say.

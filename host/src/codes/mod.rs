@@ -12,6 +12,7 @@
 mod abi;
 mod call;
 mod command;
+mod deps;
 mod directory;
 mod hook;
 mod host;
@@ -21,6 +22,7 @@ mod native_load;
 mod plugin;
 mod state;
 mod upgrade;
+mod watch;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -150,6 +152,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
     let families = [
         abi::ROWS,
         command::ROWS,
+        deps::ROWS,
         call::ROWS,
         directory::ROWS,
         hook::ROWS,
@@ -160,6 +163,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         plugin::ROWS,
         upgrade::ROWS,
         state::ROWS,
+        watch::ROWS,
     ];
     let mut all = families.concat();
     all.sort_by_key(|row| row.code);

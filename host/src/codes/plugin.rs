@@ -1,7 +1,7 @@
 //! Codes of plugins by name.
 
 use super::Actor::{Developer, Operator};
-use super::{Code, error};
+use super::{Code, error, warning};
 
 pub(super) const ROWS: &[Code] = &[
     error("plugin.busy", Developer, "the plugin is being changed by the thread that asks")
@@ -9,6 +9,13 @@ pub(super) const ROWS: &[Code] = &[
         .text(
             "The plugin's `init` or `stop` runs on this thread, and something in it wants to load, upgrade or unload that same \
              plugin, which would wait for itself for ever. Nothing was changed. Threads other than this one simply wait.",
+        ),
+    warning("plugin.crashed", Operator, "an earlier process died of a plugin")
+        .help("upgrade the plugin; `plg quarantine clear` lets the same build be loaded again")
+        .text(
+            "A process that had this build loaded was ended from inside it: by a crash, an abort, a stack overflow or a call \
+             of `exit`. It left word of it, and this start put that build in quarantine, by its digest: other builds of the \
+             plugin load as always. Nothing in the same process can keep a plugin from ending it; isolation can.",
         ),
     error("plugin.loaded", Developer, "another build of the plugin is loaded")
         .help("use `Host::upgrade` to replace it while calls run")

@@ -103,9 +103,9 @@ impl Library {
         &self.image
     }
 
-    /// Bytes of address space that the image takes.
-    pub(crate) fn mapped_bytes(&self) -> usize {
-        self.place.mapped.len()
+    /// Where the image is.
+    pub(crate) fn mapped(&self) -> &Range<usize> {
+        &self.place.mapped
     }
 
     /// Calls the entry point; `None` when calls nest too deeply.

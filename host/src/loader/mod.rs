@@ -16,4 +16,4 @@ pub mod probe;
 pub use error::LoadError;
 pub(crate) use error::io_code;
 pub(crate) use image::Bytes;
-pub(crate) use load::{Known, Loader, manifest_of};
+pub(crate) use load::{Known, Loader, Mapped, manifest_of};

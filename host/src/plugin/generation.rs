@@ -12,7 +12,9 @@ use super::trial::Trial;
 use super::turn::Previous;
 use crate::context::frame::Call;
 use crate::discovery::Candidate;
-use crate::plugin::thread::Here;
+use crate::last_words::{Doing, Recorded};
+use crate::loader::Mapped;
+use crate::plugin::thread::{Here, Number};
 use crate::transport::{Reason, Transport};
 
 /// One loaded build. Generations of a plugin are numbered from 1 and never reused.
@@ -28,6 +30,8 @@ pub(crate) struct Generation {
     pub(crate) directory: Option<PathBuf>,
     /// Set while the build before may come back.
     pub(crate) trial: OnceLock<Trial>,
+    /// Where threads note that they are inside.
+    pub(crate) recorded: Option<Arc<Recorded>>,
     /// How many leases keep it from being retired.
     pub(crate) leases: AtomicUsize,
     /// Goes with the last of it.
@@ -58,17 +62,12 @@ impl Drop for Room {
 }
 
 impl Generation {
-    pub(crate) fn new(
-        number: u64,
-        manifest: Manifest,
-        candidate: &Candidate,
-        transport: Transport,
-        room: Room,
-    ) -> Self {
+    pub(crate) fn new(number: u64, candidate: &Candidate, mapped: Mapped, room: Room) -> Self {
         Self {
-            transport,
+            transport: Transport::InProcess(mapped.code),
+            recorded: mapped.recorded,
             number,
-            manifest,
+            manifest: mapped.manifest,
             loaded_at: SystemTime::now(),
             origin: candidate.library.clone(),
             directory: candidate.directory.clone(),
@@ -85,6 +84,11 @@ impl Generation {
         call: &Call<'_>,
         patience: Duration,
     ) -> Result<(), (Box<Self>, Reason)> {
+        let recorded = self.recorded.clone();
+        let thread = Number::of(here);
+        let _inside = recorded
+            .as_ref()
+            .and_then(|recorded| recorded.enter(thread, 0, Doing::Stop));
         let Self { transport, .. } = self;
         match transport.retire(here, call, patience) {
             Ok(()) => Ok(()),

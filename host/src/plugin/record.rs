@@ -24,6 +24,7 @@ use crate::call::{CallError, CallFailure};
 use crate::context::frame::{Call, Callee};
 use crate::context::{Context, Failure};
 use crate::events::Hooks;
+use crate::last_words::Doing;
 use crate::limits::Limits;
 use crate::metrics::{Count, Counts, PLACES};
 use crate::transport::Transport;
@@ -176,11 +177,20 @@ impl Plugin {
             callee: self,
             label,
         };
+        let recorded = generation.recorded.as_deref();
+        let inside = recorded.and_then(|build| {
+            let place = match entry.place {
+                0 => build.place_of(label),
+                place => place,
+            };
+            build.enter(Number::of(here), place, Doing::Call)
+        });
         let answer = if timed {
             execute_timed(&generation.transport, here, context, &call, depth, entry)
         } else {
             generation.transport.execute(here, context, &call, depth)
         };
+        drop(inside);
         if answer == Some(status::OK) {
             return Ok(());
         }

@@ -74,6 +74,12 @@ impl Number {
         })
     }
 
+    /// The number of the calling thread if it has one. It takes none, so a signal handler may ask.
+    pub(crate) fn taken(here: &Here) -> Option<Self> {
+        let number = here.number.get();
+        (number != UNNUMBERED).then(|| Self::assume(number))
+    }
+
     /// A number chosen by a test that numbers its threads itself.
     #[doc(hidden)]
     #[must_use]

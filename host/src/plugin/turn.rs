@@ -282,7 +282,10 @@ impl Turn<'_> {
     /// Makes the generation's labels known before its first call.
     fn announce(&self, generation: &Generation) {
         for label in &generation.manifest.labels {
-            self.0.labels.entry(label);
+            let entry = self.0.labels.entry(label);
+            if let Some(recorded) = &generation.recorded {
+                recorded.set_label(entry.place, entry.name());
+            }
         }
         self.0.published.store(true, Ordering::Release);
     }

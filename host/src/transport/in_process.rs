@@ -102,7 +102,7 @@ impl InProcess {
     pub(crate) fn mapped_bytes(&self) -> usize {
         match &self.stage {
             Stage::Running(library) | Stage::Stopped(library) | Stage::Finished(library) => {
-                library.mapped_bytes()
+                library.mapped().len()
             }
             Stage::Closed(retained) => retained.mapped_bytes(),
         }
