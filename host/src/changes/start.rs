@@ -15,7 +15,7 @@ use crate::plugin::generation::{Generation, Room};
 use crate::plugin::record::Plugin;
 use crate::plugin::thread::{HERE, Number};
 use crate::plugin::turn::Turn;
-use crate::plugin::workers::{Outcome, Until};
+use crate::plugin::workers::{self, Outcome, Place, Until};
 use crate::transport::Transport;
 use crate::upgrade::UpgradeError;
 
@@ -107,13 +107,19 @@ impl Inner {
                 let answer = HERE.with(|here| {
                     // What it leaves in thread-locals of this thread makes the thread one that later
                     // unloads have to know.
-                    Number::of(here);
+                    let number = Number::of(here).get();
+                    let place = || Place {
+                        plugin: Arc::downgrade(&plugin),
+                        generation: generation.number,
+                        label: word.to_owned(),
+                        number,
+                    };
                     let transport = &generation.transport;
-                    match function {
+                    workers::inside(place, || match function {
                         Function::Init => transport.init(here, &mut context, &call),
                         Function::Save => transport.save(here, &mut context, &call),
                         Function::Restore(_) => transport.restore(here, &mut context, &call),
-                    }
+                    })
                 });
                 drop((plugin, generation));
                 (context, answer)
@@ -136,9 +142,9 @@ impl Inner {
                 }
                 None => refused("call.failed", "it did not say why".to_owned()),
             }),
-            Outcome::Left(left) => {
+            Outcome::Left { left, .. } => {
                 let thread = left.thread();
-                plugin.lose(left, word);
+                Plugin::lose(left);
                 let message =
                     format!("`{word}` was not done after {limit:?}; it goes on in `{thread}`");
                 Err(refused("call.timeout", message))
