@@ -6,14 +6,17 @@
 )]
 
 mod abi;
+mod bulkhead;
 mod c_header;
 mod call;
 mod cli;
 mod codes;
 mod context;
+mod deadline;
 mod discovery;
 mod evolution;
 mod gate;
+mod hooks;
 mod layout;
 mod load;
 mod preflight;
