@@ -6,17 +6,20 @@
 )]
 
 mod abi;
+mod bulkhead;
 mod c_header;
 mod call;
 mod cli;
 mod codes;
 mod context;
+mod deadline;
 mod dependencies;
 mod deps;
 mod discovery;
 mod evolution;
 mod gate;
 mod history;
+mod hooks;
 mod last_words;
 mod layout;
 mod load;

@@ -252,6 +252,7 @@ impl Turn<'_> {
         drop(course);
         self.0.care.remove(care::Reason::Canary);
         let replaced = self.0.canary.gate.publish(None)?;
+        self.0.look_at_lost();
         let remains = Remains::Replaced(Passed {
             replaced,
             canary: true,
@@ -332,10 +333,16 @@ impl Turn<'_> {
         } else {
             (Duration::ZERO, Duration::ZERO)
         };
+        let newest = (self.0.bulkhead.newest(), self.0.sent.newest());
         let remains = match remains {
             Remains::Replaced(passed) => match self.drain(passed, drain) {
                 Ok(generation) => Remains::Held(generation),
                 Err(passed) => {
+                    // Whoever stays inside the old code takes no place from callers of the new.
+                    for thread in passed.replaced.threads() {
+                        self.0.bulkhead.forfeit(thread, newest.0);
+                        self.0.sent.forfeit(thread, newest.1);
+                    }
                     let reason = Reason::Calls(passed.replaced.calls());
                     return Err((Remains::Replaced(passed), reason));
                 }
@@ -346,8 +353,12 @@ impl Turn<'_> {
             Remains::Held(generation) => match self.sole_owner(generation, patience) {
                 Ok(generation) => Box::new(generation),
                 Err(generation) => {
-                    let leases = generation.leases.load(Ordering::SeqCst).max(1);
-                    return Err((Remains::Held(generation), Reason::Leases(leases)));
+                    let reason = match generation.leases.load(Ordering::SeqCst) {
+                        // Somebody else has it: an `init` that did not come back, or a glance at it.
+                        0 => Reason::Calls(self.0.lost_inside(generation.number).max(1)),
+                        leases => Reason::Leases(leases),
+                    };
+                    return Err((Remains::Held(generation), reason));
                 }
             },
             Remains::Alone(generation) => generation,

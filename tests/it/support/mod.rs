@@ -1,6 +1,8 @@
 //! What the test modules share.
 
+pub(crate) mod busy;
 pub(crate) mod cc;
+pub(crate) mod lines;
 pub(crate) mod plugins;
 pub(crate) mod process;
 
