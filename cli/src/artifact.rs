@@ -72,6 +72,17 @@ pub(crate) fn declared(directory: &Path) -> Result<PathBuf, Problem> {
     })
 }
 
+/// There is nothing that could be built.
+pub(crate) fn no_sources(directory: &Path) -> Problem {
+    let shown = directory.display();
+    if !directory.is_dir() {
+        let problem = Problem::new("io.not_found", format!("there is no directory `{shown}`"));
+        return problem.help("give the directory of a plugin's sources");
+    }
+    let detail = format!("`{shown}` has neither a Cargo.toml nor a Makefile");
+    Problem::new("build.no_sources", detail)
+}
+
 /// The tool could not be started.
 pub(crate) fn no_tool(program: &str, error: &std::io::Error) -> Problem {
     Problem::new("build.no_tool", format!("failed to run `{program}`")).because(error)

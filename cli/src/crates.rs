@@ -1,10 +1,11 @@
 //! Plugins that are crates, and how this program starts others.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use cargo_metadata::{CrateType, Message, MetadataCommand, Package};
+use cargo_metadata::{CrateType, DependencyKind, Message, Metadata, MetadataCommand, Package};
 
 use crate::artifact::{Profile, failed, no_artifact, no_tool};
 use crate::freshness;
@@ -23,18 +24,7 @@ pub(crate) fn fresh(directory: &Path, profile: Profile) -> Result<PathBuf, Probl
 /// target. Nothing is built.
 pub(crate) fn locate(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
     let manifest = manifest(directory)?;
-    let metadata = MetadataCommand::new()
-        .cargo_path(program())
-        .manifest_path(&manifest)
-        .no_deps()
-        .exec()
-        .map_err(|error| match error {
-            cargo_metadata::Error::Io(error) => no_tool(&program(), &error),
-            error => {
-                let detail = format!("cargo cannot read `{}`", manifest.display());
-                Problem::new("build.failed", detail).because(&error)
-            }
-        })?;
+    let metadata = metadata(&manifest)?;
     let is_it = |package: &&Package| package.manifest_path.as_std_path() == manifest;
     let Some(package) = metadata.packages.iter().find(is_it) else {
         let detail = format!(
@@ -52,6 +42,58 @@ pub(crate) fn locate(directory: &Path, profile: Profile) -> Result<PathBuf, Prob
     let file = format!("lib{}.so", target.name.replace('-', "_"));
     let directory = metadata.target_directory.as_std_path();
     Ok(directory.join(profile.name()).join(file))
+}
+
+/// Where the sources of a plugin are.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    /// Its directory, and those of the crates that it depends on by path.
+    pub(crate) directories: Vec<PathBuf>,
+    /// The manifest of its workspace.
+    pub(crate) workspace: Option<PathBuf>,
+    /// Where cargo puts what it makes.
+    pub(crate) target: Option<PathBuf>,
+}
+
+/// Where the sources of the crate in `directory` are, as far as cargo knows without resolving anything:
+/// of crates outside its workspace, those that crates inside name.
+pub(crate) fn origins(directory: &Path) -> Result<Origins, Problem> {
+    let manifest = manifest(directory)?;
+    let metadata = metadata(&manifest)?;
+    let mut directories = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut next = vec![manifest];
+    while let Some(manifest) = next.pop() {
+        if !seen.insert(manifest.clone()) {
+            continue;
+        }
+        directories.extend(manifest.parent().map(Path::to_owned));
+        let is_it = |package: &&Package| package.manifest_path.as_std_path() == manifest;
+        let Some(package) = metadata.packages.iter().find(is_it) else {
+            continue;
+        };
+        let dependencies = package.dependencies.iter();
+        let built = dependencies.filter(|it| it.kind != DependencyKind::Development);
+        let paths = built.filter_map(|it| it.path.as_ref());
+        next.extend(paths.map(|path| path.join("Cargo.toml").into_std_path_buf()));
+    }
+    Ok(Origins {
+        directories,
+        workspace: Some(metadata.workspace_root.join("Cargo.toml").into()),
+        target: Some(metadata.target_directory.into()),
+    })
+}
+
+fn metadata(manifest: &Path) -> Result<Metadata, Problem> {
+    let mut command = MetadataCommand::new();
+    command.cargo_path(program()).manifest_path(manifest);
+    command.no_deps().exec().map_err(|error| match error {
+        cargo_metadata::Error::Io(error) => no_tool(&program(), &error),
+        error => {
+            let detail = format!("cargo cannot read `{}`", manifest.display());
+            Problem::new("build.failed", detail).because(&error)
+        }
+    })
 }
 
 /// Builds the crate in `directory` and returns its library. Cargo shows its progress and what the

@@ -41,8 +41,14 @@ impl Exit {
     pub(crate) fn of(code: &str) -> Self {
         match code {
             "call.timeout" => Self::Timeout,
-            "call.no_route" | "plugin.not_found" | "plugin.unloaded" | "io.not_found"
-            | "dir.no_library" | "code.unknown" => Self::NotFound,
+            "call.no_route"
+            | "plugin.not_found"
+            | "plugin.unloaded"
+            | "io.not_found"
+            | "dir.no_library"
+            | "code.unknown"
+            | "history.not_found"
+            | "quarantine.not_found" => Self::NotFound,
             // The plugin's own `init` said no, or its descriptor is not usable.
             "native.init" => Self::PluginFailed,
             "call.failed" | "call.panicked" | "call.depth" => Self::PluginFailed,

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use plg_host::{Context, Error, Host};
 
+use crate::answer::Answer;
 use crate::exit::Exit;
 use crate::problem::Problem;
 use crate::progress;
+use crate::state::State;
 
 /// What is to be called.
 pub(crate) struct Invocation {
@@ -22,16 +24,8 @@ pub(crate) struct Invocation {
     pub(crate) timeout: Option<Duration>,
     /// Whether a child tries the library first.
     pub(crate) probe: bool,
-}
-
-/// What came of it.
-pub(crate) struct Answer {
-    pub(crate) plugin: String,
-    pub(crate) version: String,
-    pub(crate) generation: u64,
-    pub(crate) transport: &'static str,
-    pub(crate) elapsed: Duration,
-    pub(crate) context: Context,
+    /// What its host remembers, and what it is told of earlier ones.
+    pub(crate) state: State,
 }
 
 /// The plugin's thread, on which it may still be unloading.
@@ -103,15 +97,14 @@ impl Invocation {
     }
 
     fn host(&self) -> Result<Host, Problem> {
-        let mut builder = Host::builder();
-        if self.probe {
-            let program = std::env::current_exe().map_err(|error| {
-                Problem::new("native.probe_start", "this program's own file is not known")
-                    .because(&error)
-            })?;
-            builder = builder.probe_with(program);
+        if !self.probe {
+            return Ok(self.state.host(Host::builder)?);
         }
-        Ok(builder.build()?)
+        let program = std::env::current_exe().map_err(|error| {
+            Problem::new("native.probe_start", "this program's own file is not known")
+                .because(&error)
+        })?;
+        Ok(self.state.host(|| Host::builder().probe_with(&program))?)
     }
 
     fn call(self, host: &Host, started: Instant) -> Result<Answer, Error> {
@@ -123,26 +116,7 @@ impl Invocation {
         if let Some(deadline) = self.timeout.and_then(|limit| started.checked_add(limit)) {
             context = context.deadline(deadline);
         }
-        let called = Instant::now();
-        handle.call(&self.label, &mut context)?;
-        let elapsed = called.elapsed();
-        let current = handle.snapshot().current;
-        let (version, generation, transport) = match current {
-            Some(current) => (
-                current.version.to_string(),
-                current.number,
-                current.transport,
-            ),
-            None => (String::new(), 0, ""),
-        };
-        Ok(Answer {
-            plugin: handle.name().to_owned(),
-            version,
-            generation,
-            transport,
-            elapsed,
-            context,
-        })
+        Answer::of(&handle, &self.label, context)
     }
 }
 

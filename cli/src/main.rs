@@ -3,11 +3,13 @@
 //! Every verb is a file in `commands`: it reads its arguments, asks `plg-host` and prints. What goes
 //! wrong becomes a [`problem::Problem`], and [`exit`] says with which status the process ends.
 
+mod answer;
 mod artifact;
 mod commands;
 mod crates;
 mod exit;
 mod freshness;
+mod interrupt;
 mod invocation;
 mod library;
 mod makefile;
@@ -15,6 +17,8 @@ mod output;
 mod printable;
 mod problem;
 mod progress;
+mod sources;
+mod state;
 mod target;
 mod tracing;
 mod values;

@@ -41,6 +41,15 @@ impl Output {
         out.flush()
     }
 
+    /// Prints one JSON document of many, always on one line.
+    pub(crate) fn json_line(&mut self, document: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_vec(document)?;
+        text.push(b'\n');
+        let mut out = io::stdout().lock();
+        out.write_all(&text)?;
+        out.flush()
+    }
+
     /// Says why the verb failed: as text where people look for errors, as JSON where programs do.
     pub(crate) fn problem(&mut self, problem: &Problem) -> io::Result<()> {
         if self.json {

@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use plg_host::history::HistoryError;
+use plg_host::quarantine::QuarantineError;
 use plg_host::{CallFailure, DiscoverError, Error, LoadError, codes};
 use plg_packaging::{ManifestError, Problem as Mistake};
 use serde_json::{Map, Value, json};
@@ -155,6 +157,10 @@ impl Problem {
         match error {
             LoadError::Refused { finding, .. } => problem.help(&finding.help),
             LoadError::Manifest { source, .. } => problem.with_mistakes(source),
+            LoadError::Quarantined { .. } => problem.help(
+                "install a fixed build; `plg quarantine list` shows what stays out, and \
+                 `plg quarantine clear NAME` lets it in again",
+            ),
             LoadError::Init { code, .. } => problem.with("plugin_code", code.as_str()),
             _ => problem,
         }
@@ -211,6 +217,18 @@ impl From<&Error> for Problem {
             }
             _ => Self::of_error(error.code(), error),
         }
+    }
+}
+
+impl From<&HistoryError> for Problem {
+    fn from(error: &HistoryError) -> Self {
+        Self::of_error(error.code(), error)
+    }
+}
+
+impl From<&QuarantineError> for Problem {
+    fn from(error: &QuarantineError) -> Self {
+        Self::of_error(error.code(), error)
     }
 }
 

@@ -50,6 +50,9 @@ fn command(arguments: &[&str]) -> Command {
         .args(arguments)
         .current_dir(workspace())
         .stdin(Stdio::null())
+        // The usual state directory is that of whoever runs the tests.
+        .env("XDG_STATE_HOME", "/dev/null")
+        .env_remove("PLG_STATE")
         .env_remove("PLG_PLUGIN_DIR")
         .env_remove("PLG_LOG");
     command
@@ -667,9 +670,13 @@ fn the_command_line_explains_itself() {
         "new",
         "build",
         "call",
+        "dev",
         "list",
         "inspect",
         "check",
+        "watch",
+        "history",
+        "quarantine",
         "explain",
         "version",
         "completions",

@@ -10,6 +10,7 @@ mod bulkhead;
 mod c_header;
 mod call;
 mod cli;
+mod cli_live;
 mod codes;
 mod context;
 mod deadline;

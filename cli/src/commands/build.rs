@@ -61,11 +61,5 @@ fn build(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
         makefile::build(directory)?;
         return artifact::declared(directory);
     }
-    let shown = directory.display();
-    if !directory.is_dir() {
-        let problem = Problem::new("io.not_found", format!("there is no directory `{shown}`"));
-        return Err(problem.help("give the directory of a plugin's sources"));
-    }
-    let detail = format!("`{shown}` has neither a Cargo.toml nor a Makefile");
-    Err(Problem::new("build.no_sources", detail))
+    Err(artifact::no_sources(directory))
 }

@@ -1,21 +1,18 @@
 //! `plg call`: one call, from the sources to the answer.
 
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anstyle::Style;
 use clap::Args;
-use plg_host::{Context, Value, json};
-use serde::Serialize;
+use plg_host::Context;
 
 use super::Global;
 use crate::artifact::{self, Profile};
 use crate::exit::Exit;
-use crate::invocation::{Answer, Invocation};
+use crate::invocation::Invocation;
 use crate::output::Output;
-use crate::printable::printable;
 use crate::problem::{Failure, Problem};
+use crate::state::State;
 use crate::target::Target;
 use crate::{progress, values};
 
@@ -35,8 +32,23 @@ pub(crate) struct Call {
     /// A path, or the name of a plugin in the plugin directory
     #[arg(value_name = "PATH_OR_NAME")]
     plugin: String,
+    #[command(flatten)]
+    question: Question,
+    /// Let a child process map the library first, so that a crash of it is not ours
+    #[arg(long)]
+    probe: bool,
+    /// Build and call the release build of a crate
+    #[arg(long)]
+    release: bool,
+    #[command(flatten)]
+    state: State,
+}
+
+/// What the plugin is asked, for `plg call` and `plg dev`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Question {
     /// What the plugin is asked to do
-    label: String,
+    pub(super) label: String,
     /// Values: `key=text`, or `key:=json` for anything else
     #[arg(value_name = "KEY=VALUE")]
     pairs: Vec<String>,
@@ -45,40 +57,23 @@ pub(crate) struct Call {
     values: Option<String>,
     /// Give up after this long, for instance `500ms` or `5s`; loading counts, building does not
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    timeout: Option<Duration>,
-    /// Let a child process map the library first, so that a crash of it is not ours
-    #[arg(long)]
-    probe: bool,
-    /// Build and call the release build of a crate
-    #[arg(long)]
-    release: bool,
-}
-
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Document<'a> {
-    plugin: &'a str,
-    version: &'a str,
-    label: &'a str,
-    generation: u64,
-    transport: &'a str,
-    elapsed_us: f64,
-    values: serde_json::Value,
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Call {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<Exit, Failure> {
-        let given = values::context(self.values.as_deref(), &self.pairs)?;
+        let given = self.question.context()?;
         let profile = Profile::release(self.release);
         let target = Target::find(&self.plugin, &global.plugin_dir)?;
         let path = target.loadable(profile)?;
         let invocation = Invocation {
             path,
             others: others(&target, global, profile)?,
-            label: self.label.clone(),
+            label: self.question.label,
             context: progress::watched(given.clone()),
-            timeout: self.timeout,
+            timeout: self.question.timeout,
             probe: self.probe,
+            state: self.state,
         };
         let (outcome, unloading) = invocation.run();
         let answer = match outcome {
@@ -90,9 +85,9 @@ impl Call {
             }
         };
         let printed = if output.is_json() {
-            self.print_json(&answer, output)
+            output.json(&answer.to_json())
         } else {
-            print_text(&answer, &given, &mut output.text())
+            answer.print(&given, &mut output.text())
         };
         let exit = match printed {
             Ok(()) => Exit::Ok,
@@ -102,28 +97,21 @@ impl Call {
         printed?;
         Ok(exit)
     }
+}
 
-    fn print_json(&self, answer: &Answer, output: &mut Output) -> std::io::Result<()> {
-        let nanoseconds = u32::try_from(answer.elapsed.as_nanos()).map(f64::from);
-        let elapsed_us = match nanoseconds {
-            Ok(nanoseconds) => nanoseconds / 1000.0,
-            // From four seconds on, microseconds are fine enough.
-            Err(_) => (answer.elapsed.as_secs_f64() * 1e6).round(),
-        };
-        output.json(&Document {
-            plugin: &answer.plugin,
-            version: &answer.version,
-            label: &self.label,
-            generation: answer.generation,
-            transport: answer.transport,
-            elapsed_us,
-            values: json::from_context(&answer.context),
-        })
+impl Question {
+    /// The values that were given.
+    pub(super) fn context(&self) -> Result<Context, Problem> {
+        values::context(self.values.as_deref(), &self.pairs)
     }
 }
 
 /// The plugins that this one says it calls, as far as the plugin directory has them.
-fn others(target: &Target, global: &Global, profile: Profile) -> Result<Vec<PathBuf>, Problem> {
+pub(super) fn others(
+    target: &Target,
+    global: &Global,
+    profile: Profile,
+) -> Result<Vec<PathBuf>, Problem> {
     let Some(manifest) = target
         .directory()
         .and_then(|directory| artifact::manifest(directory).ok())
@@ -138,37 +126,4 @@ fn others(target: &Target, global: &Global, profile: Profile) -> Result<Vec<Path
         }
     }
     Ok(others)
-}
-
-/// What the plugin set or changed.
-fn print_text(answer: &Answer, given: &Context, out: &mut impl Write) -> std::io::Result<()> {
-    const KEY: Style = Style::new().bold();
-    let mut silent = true;
-    for (key, value) in answer.context.iter() {
-        if given.get(key) == Some(value) {
-            continue;
-        }
-        silent = false;
-        let (key, text) = (printable(key), shown(value));
-        if text.contains('\n') {
-            writeln!(out, "{KEY}{key}{KEY:#}:")?;
-            for line in text.lines() {
-                writeln!(out, "  {line}")?;
-            }
-        } else {
-            writeln!(out, "{KEY}{key}{KEY:#}: {text}")?;
-        }
-    }
-    if silent && std::io::stdout().is_terminal() {
-        writeln!(out, "({} set no values)", answer.plugin)?;
-    }
-    out.flush()
-}
-
-/// A text as it is, anything else as JSON.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Str(text) => printable(text).into_owned(),
-        other => printable(&json::from_value(other).to_string()).into_owned(),
-    }
 }

@@ -4,11 +4,15 @@ mod build;
 mod call;
 mod check;
 mod completions;
+mod dev;
 mod explain;
+mod history;
 mod inspect;
 mod list;
 mod new;
+mod quarantine;
 mod version;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -52,9 +56,13 @@ pub(crate) enum Verb {
     New(new::New),
     Build(build::Build),
     Call(call::Call),
+    Dev(dev::Dev),
     List(list::List),
     Inspect(inspect::Inspect),
     Check(check::Check),
+    Watch(watch::Watch),
+    History(history::History),
+    Quarantine(quarantine::Quarantine),
     Explain(explain::Explain),
     Version(version::Version),
     Completions(completions::Completions),
@@ -66,9 +74,13 @@ impl Verb {
             Self::New(verb) => verb.run(output),
             Self::Build(verb) => verb.run(output),
             Self::Call(verb) => verb.run(global, output),
+            Self::Dev(verb) => verb.run(global, output),
             Self::List(verb) => verb.run(global, output),
             Self::Inspect(verb) => verb.run(global, output),
             Self::Check(verb) => verb.run(global, output),
+            Self::Watch(verb) => verb.run(global, output),
+            Self::History(verb) => verb.run(output),
+            Self::Quarantine(verb) => verb.run(output),
             Self::Explain(verb) => verb.run(output),
             Self::Version(verb) => verb.run(output),
             Self::Completions(verb) => verb.run(output),

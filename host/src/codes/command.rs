@@ -43,6 +43,34 @@ pub(super) const ROWS: &[Code] = &[
             "The table has every code that plg itself uses. A plugin can report codes of its own; they reach the caller \
              inside `call.failed`, as `plugin_code` in JSON, and the plugin's documentation explains them.",
         ),
+    warning("dev.polling", Operator, "the system does not tell of changed files")
+        .help("end other programs that watch files, or raise `fs.inotify.max_user_watches` and `max_user_instances`")
+        .text(
+            "`plg dev` asks the system to be told when a source changes, and the system refused: most likely other programs \
+             watch so many files that its limit is reached. It looks at all sources twice a second instead, so a change is \
+             seen up to half a second later. On a file system that never tells, `--poll` asks for that from the start.",
+        ),
+    warning("history.damaged", Operator, "lines of the history cannot be read")
+        .help("nothing needs to be done; the other lines are as they were written")
+        .text(
+            "Lines in `history.jsonl` in the state directory are no entries: a process was killed while it wrote one, the disk was \
+             full, or somebody edited the file. They are passed over, so a change may be missing from the list, and a set \
+             that `--at` shows may lack it too.",
+        ),
+    error("history.not_found", Operator, "the history has no such entry")
+        .help("`plg history` lists the numbers that there are")
+        .text(
+            "The set of plugins was asked for as it was after an entry of the history, and no entry in the state directory has that \
+             number. Old entries go when the file becomes too long, and a history of another host is in another state \
+             directory: `--state` or the environment variable PLG_STATE names it.",
+        ),
+    error("quarantine.not_found", Operator, "no such build is quarantined")
+        .help("`plg quarantine list` shows the digests and the plugins' names")
+        .text(
+            "A build was to be let in again, and none in the state directory has that digest or is of a plugin of that name, so \
+             nothing was changed. The quarantine of another host is in another state directory: `--state` or the \
+             environment variable PLG_STATE names it.",
+        ),
     error("usage.arguments", Operator, "the command line is wrong")
         .help("`plg help` and `plg help COMMAND` show what there is, with examples")
         .text(
