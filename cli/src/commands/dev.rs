@@ -161,7 +161,7 @@ fn question(call: &[String]) -> Result<Option<(Question, Context)>, Problem> {
         let detail = format!("`{verb}` follows `--`, and only `call LABEL …` may");
         return Err(refused(detail));
     }
-    let command = Question::augment_args(Command::new("call").no_binary_name(true));
+    let command = Question::augment_args(Command::default().name("call").no_binary_name(true));
     let matches = command
         .disable_help_flag(true)
         .try_get_matches_from(arguments);
