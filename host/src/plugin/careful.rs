@@ -70,9 +70,7 @@ impl Plugin {
         label: &str,
         context: &mut Context,
     ) -> Called {
-        // Held back calls may have been let go since.
-        let goes_on = || self.paused().is_some() || self.gate.enter(Number::of(here)).is_ok();
-        if refused == Refused::Empty && goes_on() {
+        if refused == Refused::Empty && !self.is_empty(Number::of(here)) {
             return self.call_with_care(here, None, entry, label, context);
         }
         Err(Box::new(self.refused(label, refused)))
@@ -247,8 +245,7 @@ impl Plugin {
                         if context.is_over() {
                             return Err(Box::new(self.failed(label, over(context))));
                         }
-                        // It may have been resumed just now, and even be held back once more.
-                        if self.gate.enter(number).is_err() && self.paused().is_none() {
+                        if self.is_empty(number) {
                             return Err(Box::new(self.refused(label, Refused::Empty)));
                         }
                     }

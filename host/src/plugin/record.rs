@@ -293,15 +293,25 @@ impl Plugin {
         if !self.was_published() {
             return None;
         }
-        let current = || {
+        let enter = || {
             HERE.with(|here| {
                 let pass = self.gate.enter(Number::of(here)).ok()?;
                 Some(pass.keep())
             })
         };
-        // Calls may be held back at first, and let go since.
-        let held = || self.paused().clone();
-        current().or_else(held).or_else(current)
+        enter().or_else(|| {
+            let paused = self.paused();
+            paused.clone().or_else(enter)
+        })
+    }
+
+    /// Whether there is nothing to enter, as opposed to calls being held back for a moment.
+    #[cold]
+    pub(super) fn is_empty(&self, number: Number) -> bool {
+        // Calls are held back before the gate is emptied and go on after it is filled again, so while this
+        // is locked an empty gate means what it says.
+        let paused = self.paused();
+        paused.is_none() && self.gate.enter(number).is_err()
     }
 
     /// The current generation, counted as leased.
@@ -310,11 +320,8 @@ impl Plugin {
             let number = Number::of(here);
             let pass = loop {
                 match self.gate.enter(number) {
-                    Err(Refused::Empty) if self.wait_for_resume(None, || false) => {}
-                    // It may have been resumed just now.
-                    Err(Refused::Empty) => {
-                        let again = self.gate.enter(number);
-                        break again.map_err(|refused| self.refused("", refused))?;
+                    Err(Refused::Empty) if !self.is_empty(number) => {
+                        self.wait_for_resume(None, || false);
                     }
                     pass => break pass.map_err(|refused| self.refused("", refused))?,
                 }
