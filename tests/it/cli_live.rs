@@ -172,6 +172,13 @@ fn c_plugin() -> (TempDir, PathBuf) {
     (scratch, directory)
 }
 
+/// Puts a copy of `library` there so that nobody sees half of it.
+fn put(library: &Path, directory: &Path, name: &str) {
+    let scratch = tempfile::tempdir_in(directory.parent().unwrap()).unwrap();
+    let copied = copy(library, scratch.path(), name);
+    fs::rename(copied, directory.join(name)).unwrap();
+}
+
 /// Saves the file with one text in the place of another.
 #[track_caller]
 fn replace(file: &Path, from: &str, to: &str) {
@@ -566,18 +573,30 @@ fn watch_shows_what_happens_in_a_directory() {
     assert_eq!(loaded["version"], "1.0.0");
     assert!(loaded["time"].as_str().unwrap().ends_with('Z'), "{loaded}");
     assert_eq!(failed.unwrap()["code"], "native.format");
+    // A new build, a new plugin, and one that goes.
+    let done = |plugin: &'static str, step: &'static str| {
+        move |event: &Value| {
+            event["plugin"] == plugin && event["step"] == step && event["phase"] == "done"
+        }
+    };
+    put(&named("first", 2), scratch.path(), "libfirst.so");
+    assert_eq!(watch.until(done("first", "upgrade"))["generation"], 2);
+    put(&named("second", 1), scratch.path(), "libsecond.so");
+    watch.until(done("second", "load"));
+    fs::remove_file(scratch.path().join("libsecond.so")).unwrap();
+    watch.until(done("second", "unload"));
     assert_eq!(watch.interrupt().code(), Some(0));
-    let unloaded = watch.until(|event| event["step"] == "unload" && event["phase"] == "done");
-    assert_eq!(unloaded["plugin"], "first");
 
     // Its host is in the history.
     let (_, history, _) = json(&["history", text(state.path())]);
-    let change = |at: usize| history["entries"][at]["change"].clone();
-    assert_eq!(
-        (change(0), change(1)),
-        ("loaded".into(), "unloaded".into()),
-        "{history}"
-    );
+    let entries = history["entries"].as_array().unwrap();
+    let changes: Vec<_> = entries
+        .iter()
+        .map(|entry| entry["change"].as_str().unwrap())
+        .collect();
+    let expected = ["loaded", "upgraded", "loaded", "unloaded", "unloaded"];
+    assert_eq!(changes, expected, "{history}");
+    assert_eq!(entries[1]["why"], "watched", "{history}");
     let (status, missing, _) = json(&["watch", "/nope"]);
     assert_eq!((status, &missing["code"]), (3, &"io.not_found".into()));
 }

@@ -199,17 +199,12 @@ impl Session<'_> {
             if interrupt.came() {
                 return Ok(Exit::Ok);
             }
-            change = match changes.meanwhile(self.built)? {
+            if self.rounds == 1 {
+                self.say("waiting for changes; Ctrl-C ends");
+            }
+            change = match changes.next(self.built)? {
                 Some(change) => change,
-                None => {
-                    if self.rounds == 1 {
-                        self.say("waiting for changes; Ctrl-C ends");
-                    }
-                    match changes.next()? {
-                        Some(change) => change,
-                        None => return Ok(Exit::Ok),
-                    }
-                }
+                None => return Ok(Exit::Ok),
             };
         }
     }

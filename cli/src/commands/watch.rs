@@ -89,7 +89,7 @@ impl Watch {
                 let _ = end.recv();
             }
             let outcome = followed.map(drop);
-            // Its last events are that it unloads its plugins.
+            // With the host the events end.
             drop(host);
             let printed = printer.join().unwrap_or(Ok(()));
             outcome?;

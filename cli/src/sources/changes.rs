@@ -1,5 +1,6 @@
 //! Waiting for a plugin's sources to change.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
@@ -89,36 +90,43 @@ impl Changes {
         Ok(())
     }
 
-    /// What changed while something was built, until `built`, and after: all but what the build wrote anew
-    /// as it was before.
-    pub(crate) fn meanwhile(&mut self, built: SystemTime) -> Result<Option<Change>, Problem> {
-        let anew = self.watcher.follow_anew(self.sources.directories());
-        if let Err(error) = anew {
+    /// Waits for the next change, which may have come while something was built until `built`: what the build
+    /// wrote as it was before is none. `None` when it is time to stop.
+    pub(crate) fn next(&mut self, built: SystemTime) -> Result<Option<Change>, Problem> {
+        if let Err(error) = self.watcher.follow_anew(self.sources.directories()) {
             self.fall_back(&error)?;
         }
-        let files = self.look(By::Contents(built))?;
-        let seen = Instant::now();
-        Ok((!files.is_empty()).then_some(Change { files, seen }))
-    }
-
-    /// Waits for the next change; `None` when it was told to stop.
-    pub(crate) fn next(&mut self) -> Result<Option<Change>, Problem> {
+        let mut files: BTreeSet<_> = self.look(By::Contents(built))?.into_iter().collect();
+        let mut seen = Instant::now();
         loop {
-            let Heard::Something(seen) = self.hear(None)? else {
-                return Ok(None);
-            };
-            while seen.elapsed() < LONGEST {
-                match self.hear(Some(QUIET))? {
-                    Heard::Something(_) => {}
-                    Heard::Nothing => break,
-                    Heard::Stop => return Ok(None),
-                }
+            if files.is_empty() {
+                let Heard::Something(told) = self.hear(None)? else {
+                    return Ok(None);
+                };
+                seen = told;
             }
-            let files = self.look(By::Writing)?;
+            // What was found may be half written.
+            if !self.settle(seen)? {
+                return Ok(None);
+            }
+            files.extend(self.look(By::Writing)?);
             if !files.is_empty() {
+                let files = files.into_iter().collect();
                 return Ok(Some(Change { files, seen }));
             }
         }
+    }
+
+    /// Waits until nothing more is told of. Says no when it is time to stop.
+    fn settle(&mut self, seen: Instant) -> Result<bool, Problem> {
+        while seen.elapsed() < LONGEST {
+            match self.hear(Some(QUIET))? {
+                Heard::Something(_) => {}
+                Heard::Nothing => break,
+                Heard::Stop => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Waits for something that concerns the sources, no longer than `limit`.
