@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use plg_packaging::{Digest, PluginName};
 use thiserror::Error as ThisError;
@@ -137,7 +138,7 @@ impl Host {
     /// ```
     #[must_use]
     pub fn discover(&self) -> Discovery {
-        self.inner.discover()
+        self.inner.discover().0
     }
 
     /// Looks at one path as [`load`](Self::load) would, without loading it: a directory with a
@@ -177,7 +178,7 @@ impl Host {
     /// bytes of that name are.
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Handle, Error> {
         self.inner.check_open()?;
-        let (candidate, known) = self.inner.read(path.as_ref())?;
+        let (candidate, known) = self.inner.read(Step::Load, path.as_ref())?;
         self.inner.load(&candidate, known, Why::Asked)
     }
 
@@ -188,7 +189,7 @@ impl Host {
     /// As for `load`, and `native.hash` when they have another.
     pub fn load_pinned(&self, path: impl AsRef<Path>, digest: Digest) -> Result<Handle, Error> {
         self.inner.check_open()?;
-        let (candidate, mut known) = self.inner.read(path.as_ref())?;
+        let (candidate, mut known) = self.inner.read(Step::Load, path.as_ref())?;
         known.digest = Some(digest);
         self.inner.load(&candidate, known, Why::Asked)
     }
@@ -204,7 +205,8 @@ impl Host {
             what: "a hook",
             source,
         })?;
-        if self.inner.hooks.calls() > 0 {
+        fence(Ordering::SeqCst);
+        if self.inner.hooks.want_calls() {
             for plugin in self.inner.catalog.all() {
                 plugin.watch_calls();
             }
@@ -280,7 +282,7 @@ impl Host {
     ) -> Result<Upgraded, Error> {
         self.inner.check_open()?;
         let plugin = self.inner.find_begun(name)?;
-        let (candidate, known) = self.inner.read(path.as_ref())?;
+        let (candidate, known) = self.inner.read(Step::Upgrade, path.as_ref())?;
         self.inner
             .upgrade(&plugin, &candidate, known, options, Why::Asked)
     }
@@ -301,7 +303,7 @@ impl Host {
         let mut members = Vec::new();
         for (name, path) in upgrades {
             let plugin = self.inner.find_begun(name)?;
-            let (candidate, known) = self.inner.read(path)?;
+            let (candidate, known) = self.inner.read(Step::Upgrade, path)?;
             members.push(Member {
                 plugin,
                 candidate,
@@ -340,7 +342,7 @@ impl Host {
     ) -> Result<u64, Error> {
         self.inner.check_open()?;
         let plugin = self.inner.find_begun(name)?;
-        let (candidate, known) = self.inner.read(path.as_ref())?;
+        let (candidate, known) = self.inner.read(Step::Upgrade, path.as_ref())?;
         self.inner.begin_canary(&plugin, &candidate, known, options)
     }
 
@@ -517,6 +519,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         // Shut down before is as good.
         let _ = self.shutdown();
+        self.inner.hooks.end_streams();
     }
 }
 

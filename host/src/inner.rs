@@ -1,7 +1,7 @@
 //! The host without its public face: its plugins by name, and what they share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use plg_packaging::PluginName;
@@ -20,6 +20,7 @@ use crate::plugin::Unloaded;
 use crate::plugin::record::{Others, Plugin, Ties};
 use crate::plugin::trial::Tripped;
 use crate::plugin::turn::Turn;
+use crate::plugin::waits::Waits;
 use crate::plugin::workers::Workers;
 use crate::sentinel::Sentinel;
 
@@ -29,6 +30,7 @@ pub(crate) struct Inner {
     pub(crate) catalog: Catalog,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) workers: Arc<Workers>,
+    waits: Arc<Waits>,
     pub(crate) keeper: Keeper,
     pub(crate) failed_builds: FailedBuilds,
     /// How many images are mapped or about to be.
@@ -52,6 +54,7 @@ impl Inner {
         Arc::new_cyclic(|own| Self {
             hooks: Hooks::new(setup.loader.limits.hook),
             workers: Workers::new(),
+            waits: Arc::default(),
             setup,
             catalog: Catalog::default(),
             keeper: Keeper::default(),
@@ -113,11 +116,14 @@ impl Inner {
                 faults: self.setup.faults,
                 hooks: self.hooks.clone(),
                 workers: self.workers.clone(),
+                waits: self.waits.clone(),
                 others,
             };
             Plugin::new(name.clone(), ties)
         });
-        if self.hooks.calls() > 0 {
+        // Who subscribes now finds the plugin in the catalog, or is found here.
+        fence(Ordering::SeqCst);
+        if self.hooks.want_calls() {
             plugin.watch_calls();
         }
         plugin
@@ -202,10 +208,6 @@ impl Inner {
 impl Others for Inner {
     fn call(&self, plugin: &str, label: &str, context: &mut Context) -> Result<(), Error> {
         Self::call(self, plugin, label, context)
-    }
-
-    fn other(&self, plugin: &str) -> Option<Arc<Plugin>> {
-        self.catalog.find(plugin).cloned()
     }
 
     fn tripped(&self, plugin: &PluginName, generation: u64, why: Tripped) {

@@ -1,6 +1,7 @@
 //! The thread of a host for what nobody waits for: builds that come back, canaries that go on, and a
 //! regular round.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
@@ -25,7 +26,7 @@ impl Keeper {
     /// Has `job` done soon. Starts the thread if there is none.
     pub(crate) fn send(&self, host: &Weak<Inner>, job: impl FnOnce(&Inner) + Send + 'static) {
         if let Some(running) = &*self.started(host) {
-            // It ends only when the host does, and then nothing is to be done any more.
+            // The thread ends only when the host does, and then nothing is to be done any more.
             let _ = running.jobs.send(Box::new(job));
         }
     }
@@ -82,7 +83,14 @@ fn keep(host: &Weak<Inner>, jobs: &Receiver<Job>, round: Duration) {
         };
         let host: Option<Arc<Inner>> = host.upgrade();
         match host {
-            Some(host) if host.check_open().is_ok() => job(&host),
+            Some(host) if host.check_open().is_ok() => {
+                // Who listens to the log runs here as well; what else is to be done must not end with it.
+                if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| job(&host))) {
+                    tracing::error!("the host's own work panicked");
+                    // Its drop could panic as well.
+                    std::mem::forget(payload);
+                }
+            }
             _ => return,
         }
     }

@@ -38,8 +38,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// Calls of one plugin that wait; further ones are refused.
     pub queue: usize,
-    /// Calls of one generation that did not come back at their deadline; with that many, further ones are
-    /// refused.
+    /// Calls of one generation that did not come back at their deadline; with that many, or as many as may be
+    /// inside, further ones are refused. Those that are inside already may still be lost.
     pub lost: usize,
     /// How long a plugin's `init` may take.
     pub init: Duration,

@@ -1,6 +1,5 @@
 //! Calls: how they fail, how they end early, and what is counted and told of them.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -10,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use plg_host::{Cancel, Context, Error, Handle, Host, LabelSnapshot, Limits, SAMPLED, Value};
 use plg_tests::{child, isolated};
-use tracing::field::{Field, Visit};
-use tracing::span;
 
+use crate::support::lines::Lines;
 use crate::support::plugins::{bad, good, host, loaded, number, refused};
 use crate::support::{Variant, library, stamped_bytes, wait_until};
 
@@ -390,53 +388,6 @@ fn a_panic_of_the_one_who_watches_progress_stays_out_of_the_plugin() {
     assert_eq!(number(&good, "build"), 1);
 }
 
-/// Keeps what is logged, one line for an event, and panics when it is told to.
-#[derive(Clone, Default)]
-struct Lines {
-    lines: Arc<Mutex<Vec<String>>>,
-    panic_at: Option<&'static str>,
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let _ = write!(self.0, " {field}={value:?}");
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        let _ = write!(self.0, " {field}={value}");
-    }
-}
-
-impl tracing::Subscriber for Lines {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let metadata = event.metadata();
-        let mut line = Line(format!("{} {}", metadata.level(), metadata.target()));
-        event.record(&mut line);
-        let panics = self.panic_at.is_some_and(|text| line.0.contains(text));
-        assert!(!panics, "the subscriber panics");
-        let mut lines = self.lines.lock().expect("nobody panics inside");
-        lines.push(line.0);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
 isolated! {
     fn log_lines_carry_the_plugin_and_the_label() {
         let lines = Lines::default();
@@ -445,18 +396,15 @@ isolated! {
         let good = good(&host);
         let mut ctx = Context::new().with("line", "seven eighths full");
         good.call("log", &mut ctx).unwrap();
-        let logged = |line: &str| {
-            let lines = lines.lines.lock().unwrap();
-            lines.iter().filter(|logged| *logged == line).count()
-        };
+        let logged = |line: &str| lines.count(line);
         let line = "WARN plg::plugin message=seven eighths full plugin=fixture-good label=log";
-        assert_eq!(logged(line), 1, "{:?}", lines.lines);
+        assert_eq!(logged(line), 1, "{lines:?}");
         let line = "INFO plg::plugin message=build 1 is ready plugin=fixture-good label=";
-        assert_eq!(logged(line), 1, "{:?}", lines.lines);
+        assert_eq!(logged(line), 1, "{lines:?}");
         // A line is cut at the limit, and is text whatever the plugin sent.
         ctx.set("line", "ü".repeat(10_000));
         good.call("log", &mut ctx).unwrap();
-        let longest = lines.lines.lock().unwrap().iter().map(String::len).max();
+        let longest = lines.longest();
         assert!(longest < Some((16 << 10) + 200), "{longest:?}");
     }
 }
@@ -464,7 +412,7 @@ isolated! {
 isolated! {
     /// Row 95.
     fn a_subscriber_that_panics_does_not_end_the_process() {
-        let lines = Lines { panic_at: Some("plugin"), ..Lines::default() };
+        let lines = Lines::that_panic_at("plugin");
         let host = host();
         let (good, bad) = (good(&host), bad(&host));
         tracing::subscriber::set_global_default(lines.clone()).unwrap();

@@ -830,10 +830,11 @@ fn a_shutdown_says_what_became_of_everything_and_ends_the_host() {
     let other = host.load(named("other", 1)).unwrap();
     let lease = other.lease().unwrap();
     let unloaded = host.shutdown().unwrap();
-    let report: Vec<_> = unloaded
+    let mut report: Vec<_> = unloaded
         .iter()
         .map(|(name, unloaded)| (name.as_str(), *unloaded))
         .collect();
+    report.sort_by_key(|(name, _)| *name);
     let reason = Reason::Leases(1);
     let expected = [
         (GOOD, Unloaded::Unmapped),

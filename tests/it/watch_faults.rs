@@ -271,7 +271,7 @@ isolated! {
         watched.wait_for("loaded", &named("loaded", 1));
         watched.wait_for_looks(2);
         let watch = watched.watch.as_ref().unwrap();
-        let (looks, before) = (watch.looks(), cpu());
+        let (looks, before, start) = (watch.looks(), cpu(), Instant::now());
         let script = "cd \"$1\" && seq 40000 | xargs touch";
         let status = Command::new("sh")
             .args(["-c", script, "sh"])
@@ -284,7 +284,8 @@ isolated! {
         let (looks, used) = (watch.looks() - looks, cpu() - before);
         println!("{looks} looks, {used:?} of the processor");
         // A burst that goes on is looked at once a second, and what was seen new once more.
-        assert!(looks <= 20, "{looks} looks");
+        let most = 10 + 4 * start.elapsed().as_secs();
+        assert!(looks <= most, "{looks} looks, expected {most} at most");
     }
 }
 

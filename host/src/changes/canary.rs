@@ -12,6 +12,7 @@ use crate::inner::{Inner, take_turn};
 use crate::loader::Known;
 use crate::plugin::record::Plugin;
 use crate::plugin::trial::Tripped;
+use crate::plugin::turn::Turn;
 use crate::plugin::{CanaryOptions, Unloaded};
 use crate::upgrade::{UpgradeError, Upgraded};
 
@@ -46,13 +47,11 @@ impl Inner {
         let _ = turn.sweep();
         self.check_upgrade(plugin, candidate, options.allow_downgrade)?;
         self.check_replacement(&[&candidate.manifest])?;
-        let generation = self.start(plugin, &turn, candidate, known)?;
         let state = plugin
             .current()
             .and_then(|current| current.transport.state_version());
         if state.is_some() {
             // Two builds that each have a part of the state would both be wrong.
-            let _ = turn.discard(generation);
             return Err(UpgradeError::State {
                 name: plugin.name().clone(),
                 stage: "share calls",
@@ -61,6 +60,7 @@ impl Inner {
             }
             .into());
         }
+        let generation = self.start(plugin, &turn, candidate, known)?;
         let number = generation.number;
         turn.begin_canary(generation, options);
         Ok(number)
@@ -80,16 +80,16 @@ impl Inner {
         match turn.advance_canary() {
             Some(Some(share)) => {
                 drop(turn);
-                self.tell_canary(
-                    &plugin,
-                    generation,
-                    format!("answers {share} % of the calls"),
-                );
+                let what = format!("answers {share} % of the calls");
+                self.tell_canary(&plugin, generation, what);
             }
             Some(None) => {
-                drop(turn);
-                // It is told as any upgrade that fails.
-                let _ = self.promote_canary(&plugin, Why::Canary);
+                if let Err(error) = self.promote_canary_now(&plugin, turn, Why::Canary) {
+                    let subject = plugin.subject(None);
+                    self.failed(Step::Upgrade, subject, &error);
+                    let words = format!("it cannot be promoted: {error}");
+                    let _ = self.take_canary_out(&plugin, Some(generation), None, &words);
+                }
             }
             None => {}
         }
@@ -98,37 +98,67 @@ impl Inner {
     /// Gives the canary all calls.
     pub(crate) fn promote_canary(&self, plugin: &Arc<Plugin>, why: Why) -> Result<Upgraded, Error> {
         let turn = take_turn(plugin)?;
-        let from = plugin.current();
-        let from = from.map(|current| current.manifest.version.clone());
-        let (Some((generation, unloaded)), Some(from)) = (turn.promote_canary(), from) else {
-            let name = plugin.name().clone();
-            return Err(UpgradeError::NoCanary { name }.into());
+        self.promote_canary_now(plugin, turn, why)
+    }
+
+    fn promote_canary_now(
+        &self,
+        plugin: &Arc<Plugin>,
+        turn: Turn<'_>,
+        why: Why,
+    ) -> Result<Upgraded, Error> {
+        let no_canary = || UpgradeError::NoCanary {
+            name: plugin.name().clone(),
         };
-        drop(turn);
+        let (Some(current), Some(generation)) = (plugin.current(), turn.canary()) else {
+            return Err(no_canary().into());
+        };
+        // Others may have been loaded since it began.
+        self.check_replacement(&[&generation.manifest])?;
         self.put_on_trial(&generation);
+        let from = current.manifest.version.clone();
+        let to = generation.manifest.version.clone();
+        let number = generation.number;
+        drop((current, generation));
+        let retired = turn.promote_canary().ok_or_else(no_canary)?;
+        drop(turn);
         self.loaded(plugin, Change::Upgraded, why, Some(&from));
         Ok(Upgraded {
             from,
-            to: generation.manifest.version.clone(),
-            generation: generation.number,
-            retired: unloaded.unwrap_or(Unloaded::Unmapped),
+            to,
+            generation: number,
+            retired,
         })
     }
 
-    /// Takes the canary out, because it failed or because somebody asked.
+    /// Takes the canary out, because this generation of it failed or because somebody asked.
     pub(crate) fn end_canary(
         &self,
-        plugin: &Arc<Plugin>,
-        why: Option<&Tripped>,
+        plugin: &Plugin,
+        failed: Option<(u64, &Tripped)>,
+    ) -> Option<Unloaded> {
+        let Some((generation, Tripped(why))) = failed else {
+            return self.take_canary_out(plugin, None, None, "asked for");
+        };
+        self.take_canary_out(plugin, Some(generation), Some("upgrade.returned"), why)
+    }
+
+    /// Takes the canary out; if `only` is given, then only while it is that generation. A code says that it
+    /// failed.
+    pub(super) fn take_canary_out(
+        &self,
+        plugin: &Plugin,
+        only: Option<u64>,
+        code: Option<&'static str>,
+        why: &str,
     ) -> Option<Unloaded> {
         let turn = plugin.take_turn()?;
         let canary = plugin.canary_snapshot()?;
+        if only.is_some_and(|only| only != canary.generation) {
+            return None;
+        }
         let (number, unloaded) = turn.end_canary()?;
         drop(turn);
-        let (code, words) = match why {
-            Some(Tripped(why)) => (Some("upgrade.returned"), why.as_str()),
-            None => (None, "asked for"),
-        };
         self.hooks.tell(Step::Notice, Phase::Done, code, || {
             let subject = Subject {
                 version: Some(canary.version.clone()),
@@ -137,10 +167,10 @@ impl Inner {
                 ..Subject::plugin(plugin.name())
             };
             let (calls, failures) = (canary.calls, canary.failures);
-            let message = format!("canary ended after {calls} calls, {failures} failed: {words}");
+            let message = format!("canary ended after {calls} calls, {failures} failed: {why}");
             (subject, message)
         });
-        if let (Some(_), Some(digest)) = (why, canary.digest) {
+        if let (Some(_), Some(digest)) = (code, canary.digest) {
             self.back_off(digest);
         }
         Some(unloaded)

@@ -1,5 +1,6 @@
 //! What changes may not break: plugins that depend on each other.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use plg_packaging::{Manifest, PluginName};
@@ -26,11 +27,17 @@ impl Inner {
         let (mut order, new): (Vec<_>, Vec<_>) = candidates.iter().partition(is_loaded);
         let packages: Vec<Package> = new.iter().map(|new| Package::from(&new.manifest)).collect();
         let plan = deps::plan(&packages, &loaded);
-        order.extend(
-            plan.order
-                .into_iter()
-                .filter_map(|place| new.get(place).copied()),
-        );
+        // Whether one that is there twice is the same shows when it is read.
+        let taken: BTreeSet<usize> = plan.order.iter().copied().collect();
+        let chosen = taken.iter().filter_map(|place| packages.get(*place));
+        let versions: BTreeSet<_> = chosen.map(|one| (&one.name, &one.version)).collect();
+        let is_twice = |(place, one): &(usize, &Package)| {
+            !taken.contains(place) && versions.contains(&(&one.name, &one.version))
+        };
+        let twice = packages.iter().enumerate().filter(is_twice);
+        let places = plan.order.iter().copied();
+        let places = places.chain(twice.map(|(place, _)| place));
+        order.extend(places.filter_map(|place| new.get(place).copied()));
         let refused = plan.refused.into_iter();
         (order, refused.map(|(_, error)| error.into()).collect())
     }

@@ -17,9 +17,9 @@ use crate::plugin::Handle;
 use crate::plugin::record::Plugin;
 
 impl Inner {
-    /// What the plugin directories hold.
-    pub(crate) fn discover(&self) -> Discovery {
-        let mut all = Discovery::default();
+    /// What the plugin directories hold, and which of them hooks had passed over.
+    pub(crate) fn discover(&self) -> (Discovery, Vec<Error>) {
+        let (mut all, mut vetoed) = (Discovery::default(), Vec::new());
         for directory in &self.setup.directories {
             let subject = Subject {
                 path: Some(directory.clone()),
@@ -28,6 +28,7 @@ impl Inner {
             if let Err(error) = self.ask(Step::Discover, &subject) {
                 tracing::warn!("`{}` is passed over: {error}", directory.display());
                 self.failed(Step::Discover, subject, &error);
+                vetoed.push(error);
                 continue;
             }
             let found = discovery::discover(directory, &self.setup.discovery);
@@ -42,15 +43,16 @@ impl Inner {
             all.candidates
                 .retain(|candidate| wanted(candidate.manifest.name.as_str()));
         }
-        all
+        (all, vetoed)
     }
 
     /// Loads every plugin of the plugin directories that is not loaded yet, those that others need first.
     pub(crate) fn load_all(&self) -> Result<LoadReport, Error> {
-        let found = self.discover();
+        let (found, vetoed) = self.discover();
+        let problems = found.problems.into_iter().map(Error::from);
         let mut report = LoadReport {
             loaded: Vec::new(),
-            failed: found.problems.into_iter().map(Error::from).collect(),
+            failed: vetoed.into_iter().chain(problems).collect(),
         };
         let (order, refused) = self.plan(&found.candidates);
         report.failed.extend(refused);
@@ -63,11 +65,23 @@ impl Inner {
         Ok(report)
     }
 
-    /// The candidate at `path`, with its bytes if they had to be read.
-    pub(crate) fn read(&self, path: &Path) -> Result<(Candidate, Known), Error> {
-        let (candidate, bytes) = discovery::read_candidate(path, &self.setup.discovery)?;
-        let digest = None;
-        Ok((candidate, Known { bytes, digest }))
+    /// The candidate at `path`, for a `step`, with its bytes if they had to be read.
+    pub(crate) fn read(&self, step: Step, path: &Path) -> Result<(Candidate, Known), Error> {
+        match discovery::read_candidate(path, &self.setup.discovery) {
+            Ok((candidate, bytes)) => {
+                let digest = None;
+                Ok((candidate, Known { bytes, digest }))
+            }
+            Err(error) => {
+                let subject = Subject {
+                    path: Some(path.to_owned()),
+                    ..Subject::default()
+                };
+                let error = error.into();
+                self.failed(step, subject, &error);
+                Err(error)
+            }
+        }
     }
 
     /// Loads a plugin whose dependencies are met; one that is loaded from the same bytes is what was

@@ -53,7 +53,10 @@ impl Inner {
         if plugin.has_canary() {
             return Err(UpgradeError::Canary { name: name.clone() }.into());
         }
-        if only.is_some_and(|only| only != current.number) {
+        let (number, from) = (current.number, current.manifest.version.clone());
+        // Who holds it keeps it from going.
+        drop(current);
+        if only.is_some_and(|only| only != number) {
             return Err(UpgradeError::NoPrevious { name: name.clone() }.into());
         }
         let Some(mut previous) = turn.previous() else {
@@ -63,10 +66,7 @@ impl Inner {
         if outcome.is_err() {
             turn.keep_previous(previous);
         }
-        outcome.map(|upgraded| Upgraded {
-            from: current.manifest.version.clone(),
-            ..upgraded
-        })
+        outcome.map(|upgraded| Upgraded { from, ..upgraded })
     }
 
     fn bring_back(
@@ -88,7 +88,12 @@ impl Inner {
         };
         let generation = self.start(plugin, turn, &candidate, known)?;
         let number = generation.number;
-        let retired = self.replace(plugin, turn, generation)?;
+        let retired = if generation.transport.state_version().is_some() {
+            self.replace(plugin, turn, generation)?
+        } else {
+            // A build that never kept state lacks none, and must not be out of reach for a later one's.
+            turn.retire_swapped(turn.swap(Some(generation)))
+        };
         let version = candidate.manifest.version;
         Ok(Upgraded {
             from: version.clone(),
@@ -103,8 +108,9 @@ impl Inner {
         let Some(plugin) = self.catalog.find(name.as_str()).cloned() else {
             return;
         };
-        if plugin.canary_generation() == Some(generation) {
-            self.end_canary(&plugin, Some(why));
+        if plugin.canary_generation() == Some(generation)
+            && self.end_canary(&plugin, Some((generation, why))).is_some()
+        {
             return;
         }
         let failed = plugin
@@ -115,6 +121,9 @@ impl Inner {
         };
         let (subject, digest) = (plugin.subject(Some(&failed)), failed.digest());
         drop(failed);
+        // Another build on trial stands in the way, and the one that it was to replace goes anyway.
+        let words = "the build that it was to replace failed on trial";
+        let _ = self.take_canary_out(&plugin, None, None, words);
         match self.roll_back(&plugin, Some(generation), Why::Automatic) {
             Ok(upgraded) => {
                 let Tripped(why) = why;

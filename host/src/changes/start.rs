@@ -16,7 +16,7 @@ use crate::plugin::generation::{Generation, Room};
 use crate::plugin::record::Plugin;
 use crate::plugin::thread::{HERE, Number};
 use crate::plugin::turn::Turn;
-use crate::plugin::workers::{Outcome, Until};
+use crate::plugin::workers::{self, Outcome, Place, Until};
 use crate::upgrade::UpgradeError;
 
 /// A function of a plugin that the host calls by itself.
@@ -106,12 +106,18 @@ impl Inner {
                     let recorded = generation.recorded.as_deref();
                     let _inside =
                         recorded.and_then(|build| build.enter(thread, 0, function.doing()));
+                    let place = || Place {
+                        plugin: Arc::downgrade(&plugin),
+                        generation: generation.number,
+                        label: word.to_owned(),
+                        number: thread.get(),
+                    };
                     let transport = &generation.transport;
-                    match function {
+                    workers::inside(place, || match function {
                         Function::Init => transport.init(here, &mut context, &call),
                         Function::Save => transport.save(here, &mut context, &call),
                         Function::Restore(_) => transport.restore(here, &mut context, &call),
-                    }
+                    })
                 });
                 drop((plugin, generation));
                 (context, answer)
@@ -134,9 +140,9 @@ impl Inner {
                 }
                 None => refused("call.failed", "it did not say why".to_owned()),
             }),
-            Outcome::Left(left) => {
+            Outcome::Left { left, .. } => {
                 let thread = left.thread();
-                plugin.lose(left, word);
+                Plugin::lose(left);
                 let message =
                     format!("`{word}` was not done after {limit:?}; it goes on in `{thread}`");
                 Err(refused("call.timeout", message))

@@ -13,7 +13,7 @@ use crate::inner::{Inner, take_turn};
 use crate::loader::Known;
 use crate::plugin::generation::Generation;
 use crate::plugin::record::Plugin;
-use crate::plugin::turn::{Remains, Turn};
+use crate::plugin::turn::{Held, Remains, Turn};
 use crate::upgrade::{UpgradeOptions, Upgraded};
 
 /// One of the upgrades.
@@ -25,13 +25,13 @@ pub(crate) struct Member {
 
 /// One whose new build stands.
 struct Standing<'plugin> {
+    /// The old build, when new calls are held back from it. They go on before the turn ends.
+    held: Option<Held<'plugin>>,
     turn: Turn<'plugin>,
     plugin: &'plugin Arc<Plugin>,
     candidate: &'plugin Candidate,
     from: semver::Version,
     generation: Arc<Generation>,
-    /// The old build, when new calls are held back from it.
-    held: Option<Arc<Generation>>,
 }
 
 impl Inner {
@@ -130,15 +130,16 @@ impl Inner {
 
     /// Holds calls back from those that keep state, those that call others first, and hands it over.
     fn hand_over_all(&self, standing: &mut [Standing<'_>]) -> Result<(), Error> {
+        let patience = self.patience();
         for one in standing.iter_mut().rev() {
             let keeps = |current: Arc<Generation>| current.transport.state_version().is_some();
             if one.plugin.current().is_some_and(keeps) {
-                one.held = Some(self.hold_back(one.plugin, &one.turn)?);
+                one.held = Some(self.hold_back(one.plugin, &one.turn, patience)?);
             }
         }
         for one in standing.iter() {
             if let Some(held) = &one.held {
-                self.hand_over(one.plugin, held, &one.generation)?;
+                self.hand_over(one.plugin, held, &one.generation, patience)?;
             }
         }
         Ok(())
@@ -155,7 +156,7 @@ fn publish(
             put_on_trial(&one.generation);
             let number = one.generation.number;
             let remains: Option<Remains> = match one.held {
-                Some(held) => Some(one.turn.replace_held(held, one.generation)),
+                Some(held) => one.turn.replace_held(held, one.generation),
                 None => one.turn.swap(Some(one.generation)),
             };
             (
@@ -186,11 +187,12 @@ fn publish(
 }
 
 /// Lets everything go on as it was.
-fn discard(standing: Vec<Standing<'_>>) {
+fn discard(mut standing: Vec<Standing<'_>>) {
+    // Calls go on everywhere before anything is waited for.
+    for one in standing.iter_mut().rev() {
+        one.held = None;
+    }
     for one in standing.into_iter().rev() {
-        if let Some(held) = one.held {
-            one.turn.let_go(held);
-        }
         let _ = one.turn.discard(one.generation);
     }
 }

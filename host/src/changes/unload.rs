@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plg_packaging::PluginName;
 
 use crate::error::Error;
-use crate::events::{Phase, Step};
+use crate::events::{Phase, Step, Subject};
 use crate::history::{Change, Why};
 use crate::inner::{Inner, take_turn};
 use crate::plugin::Unloaded;
@@ -20,13 +20,7 @@ impl Inner {
             .and_then(|()| self.unload_allowed(plugin));
         match outcome {
             Ok(unloaded) => {
-                self.hooks.tell(Step::Unload, Phase::Done, None, || {
-                    let message = match unloaded {
-                        Unloaded::Unmapped => String::new(),
-                        Unloaded::Retained { reason } => format!("retained: {reason}"),
-                    };
-                    (subject, message)
-                });
+                self.tell_unloaded(subject, unloaded);
                 self.record(Change::Unloaded, why, plugin.name(), None);
                 Ok(unloaded)
             }
@@ -50,6 +44,16 @@ impl Inner {
         Ok(turn.retire_swapped(Some(remains)))
     }
 
+    fn tell_unloaded(&self, subject: Subject, unloaded: Unloaded) {
+        self.hooks.tell(Step::Unload, Phase::Done, None, || {
+            let message = match unloaded {
+                Unloaded::Unmapped => String::new(),
+                Unloaded::Retained { reason } => format!("retained: {reason}"),
+            };
+            (subject, message)
+        });
+    }
+
     /// Unloads every plugin, those that need others first, whatever hooks say.
     pub(crate) fn unload_all(&self) -> Vec<(PluginName, Unloaded)> {
         let mut unloaded = Vec::new();
@@ -59,7 +63,9 @@ impl Inner {
             };
             let _ = turn.sweep();
             let _ = turn.end_canary();
+            let subject = plugin.subject(plugin.current().as_deref());
             if let Some(outcome) = turn.publish(None) {
+                self.tell_unloaded(subject, outcome);
                 self.record(Change::Unloaded, Why::Asked, plugin.name(), None);
                 unloaded.push((plugin.name().clone(), outcome));
             }

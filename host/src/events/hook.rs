@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::thread::{self, ThreadId};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{Event, Phase, Step, Subject};
 use super::stream::{CAPACITY, Events};
+use crate::plugin::workers::acting;
 
 /// Something that is asked before and told after.
 ///
@@ -91,7 +92,7 @@ pub(crate) struct Hooks {
     streams: Mutex<Vec<Stream>>,
     /// How many subscribers and streams there are, so that nobody is told nothing at no cost.
     listening: AtomicUsize,
-    /// One in how many calls some hook wants; 0 for none.
+    /// No hook wants calls but those whose number is a multiple of this; 0 when none wants any.
     calls: AtomicU64,
     newest: AtomicU64,
     patience: Duration,
@@ -185,8 +186,9 @@ impl Hooks {
             events,
             missed: missed.clone(),
         };
-        self.streams().push(stream);
+        // Counted first: whoever takes it out again counts it out.
         self.listening.fetch_add(1, Ordering::Relaxed);
+        self.streams().push(stream);
         Events::new(received, missed)
     }
 
@@ -195,10 +197,21 @@ impl Hooks {
         self.listening.load(Ordering::Relaxed) > 0
     }
 
-    /// One in how many calls some hook wants to know of; 0 for none.
-    #[inline]
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
+    /// Whether some hook wants to know of calls.
+    pub(crate) fn want_calls(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether some hook wants to know of this call.
+    pub(crate) fn want_call(&self, number: u64) -> bool {
+        match self.calls.load(Ordering::Relaxed) {
+            0 => false,
+            1 => true,
+            common => {
+                number.is_multiple_of(common)
+                    && self.subscribers().iter().any(|one| one.wants_call(number))
+            }
+        }
     }
 
     /// Asks whether `step` may happen to `subject`.
@@ -207,13 +220,36 @@ impl Hooks {
     ///
     /// The first objection.
     pub(crate) fn ask(&self, step: Step, subject: impl FnOnce() -> Subject) -> Result<(), Vetoed> {
+        self.ask_those(|_| true, step, None, subject)
+    }
+
+    /// Asks those that want this call whether it may happen, but not for longer than until `end`.
+    ///
+    /// # Errors
+    ///
+    /// The first objection.
+    pub(crate) fn ask_about_call(
+        &self,
+        number: u64,
+        end: Option<Instant>,
+        subject: impl FnOnce() -> Subject,
+    ) -> Result<(), Vetoed> {
+        self.ask_those(|one| one.wants_call(number), Step::Call, end, subject)
+    }
+
+    fn ask_those(
+        &self,
+        wanting: impl Fn(&Subscriber) -> bool,
+        step: Step,
+        end: Option<Instant>,
+        subject: impl FnOnce() -> Subject,
+    ) -> Result<(), Vetoed> {
         if !self.are_listening() {
             return Ok(());
         }
         let event = self.event(step, Phase::Before, subject(), None, String::new());
-        self.stream(&event);
-        for subscriber in self.subscribers().iter() {
-            if let Verdict::Veto(reason) = subscriber.ask(&event, self.patience) {
+        for subscriber in self.subscribers().iter().filter(|one| wanting(one)) {
+            if let Verdict::Veto(reason) = subscriber.ask(&event, self.patience, end) {
                 return Err(Vetoed { reason });
             }
         }
@@ -228,17 +264,45 @@ impl Hooks {
         code: Option<&'static str>,
         told: impl FnOnce() -> (Subject, String),
     ) {
+        self.tell_those(|_| true, step, phase, code, told);
+    }
+
+    /// Tells those that want this call how it went.
+    pub(crate) fn tell_of_call(
+        &self,
+        number: u64,
+        phase: Phase,
+        code: Option<&'static str>,
+        told: impl FnOnce() -> (Subject, String),
+    ) {
+        self.tell_those(|one| one.wants_call(number), Step::Call, phase, code, told);
+    }
+
+    fn tell_those(
+        &self,
+        wanting: impl Fn(&Subscriber) -> bool,
+        step: Step,
+        phase: Phase,
+        code: Option<&'static str>,
+        told: impl FnOnce() -> (Subject, String),
+    ) {
         if !self.are_listening() {
             return;
         }
         let (subject, message) = told();
         let event = self.event(step, phase, subject, code, message);
-        self.stream(&event);
-        for subscriber in self.subscribers().iter() {
+        for subscriber in self.subscribers().iter().filter(|one| wanting(one)) {
             subscriber.tell(&event);
         }
     }
 
+    /// Ends every stream of events: there is nobody any more to tell of.
+    pub(crate) fn end_streams(&self) {
+        let streams = std::mem::take(&mut *self.streams());
+        self.listening.fetch_sub(streams.len(), Ordering::Relaxed);
+    }
+
+    /// Makes an event and puts it into the streams, which see them in the order of their numbers.
     fn event(
         &self,
         step: Step,
@@ -247,7 +311,8 @@ impl Hooks {
         code: Option<&'static str>,
         message: String,
     ) -> Arc<Event> {
-        Arc::new(Event {
+        let mut streams = self.streams();
+        let event = Arc::new(Event {
             number: self.newest.fetch_add(1, Ordering::Relaxed) + 1,
             at: SystemTime::now(),
             step,
@@ -260,22 +325,19 @@ impl Hooks {
             path: subject.path,
             code,
             message,
-        })
-    }
-
-    fn stream(&self, event: &Arc<Event>) {
-        self.streams()
-            .retain(|stream| match stream.events.try_send(event.clone()) {
-                Ok(()) => true,
-                Err(TrySendError::Full(_)) => {
-                    stream.missed.fetch_add(1, Ordering::Relaxed);
-                    true
-                }
-                Err(TrySendError::Disconnected(_)) => {
-                    self.listening.fetch_sub(1, Ordering::Relaxed);
-                    false
-                }
-            });
+        });
+        streams.retain(|stream| match stream.events.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                stream.missed.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => {
+                self.listening.fetch_sub(1, Ordering::Relaxed);
+                false
+            }
+        });
+        event
     }
 
     fn subscribers(&self) -> Arc<[Arc<Subscriber>]> {
@@ -301,16 +363,21 @@ impl Hooks {
                 .fetch_sub(before - all.len(), Ordering::Relaxed);
         }
         let calls = all.iter().filter_map(|subscriber| subscriber.calls());
-        self.calls
-            .store(calls.min().unwrap_or(0), Ordering::Relaxed);
+        let calls = calls.fold(0, common);
         *subscribers = all.into();
+        self.calls.store(calls, Ordering::Relaxed);
     }
 }
 
 impl Subscriber {
     fn wants(&self, event: &Event) -> bool {
         // What a hook makes the host do is not told to that hook, which could not listen anyway.
-        self.options.steps.contains(&event.step) && self.thread != thread::current().id()
+        self.options.steps.contains(&event.step) && self.thread != acting()
+    }
+
+    fn wants_call(&self, number: u64) -> bool {
+        self.calls()
+            .is_some_and(|one_in| number.is_multiple_of(one_in))
     }
 
     /// One in how many calls it wants.
@@ -324,7 +391,7 @@ impl Subscriber {
         })
     }
 
-    fn ask(&self, event: &Arc<Event>, patience: Duration) -> Verdict {
+    fn ask(&self, event: &Arc<Event>, patience: Duration, end: Option<Instant>) -> Verdict {
         if !self.wants(event) || self.behind.load(Ordering::Acquire) {
             return Verdict::Go;
         }
@@ -332,8 +399,12 @@ impl Subscriber {
         if !self.send(Message::Ask(event.clone(), answer)) {
             return Verdict::Go;
         }
-        match answered.recv_timeout(patience) {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let limit = left.map_or(patience, |left| left.min(patience));
+        match answered.recv_timeout(limit) {
             Ok(verdict) => verdict,
+            // What is too late by now does not happen anyway.
+            Err(RecvTimeoutError::Timeout) if limit < patience => Verdict::Go,
             Err(RecvTimeoutError::Timeout) => {
                 self.behind.store(true, Ordering::Release);
                 if !self.send(Message::CaughtUp) {
@@ -352,15 +423,21 @@ impl Subscriber {
         }
     }
 
+    /// Whether the hook will get the message: there may be no room, or no hook any more.
     fn send(&self, message: Message) -> bool {
         let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = messages
-            .as_ref()
-            .is_some_and(|messages| messages.try_send(message).is_ok());
-        if !sent && self.missed.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!("a hook is too slow and misses events");
+        let sent = messages.as_ref().map(|messages| messages.try_send(message));
+        drop(messages);
+        match sent {
+            Some(Ok(())) => true,
+            Some(Err(TrySendError::Full(_))) => {
+                if self.missed.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::warn!("a hook is too slow and misses events");
+                }
+                false
+            }
+            Some(Err(TrySendError::Disconnected(_))) | None => false,
         }
-        sent
     }
 }
 
@@ -385,6 +462,15 @@ impl Drop for Subscription {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         messages.take();
+    }
+}
+
+/// The greatest number that both are multiples of.
+fn common(one: u64, other: u64) -> u64 {
+    if other == 0 {
+        one
+    } else {
+        common(other, one % other)
     }
 }
 

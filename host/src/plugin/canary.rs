@@ -186,15 +186,23 @@ impl Canary {
         let course = self.lock().clone()?;
         let (own_before, main_before) = course.before;
         let own = self.tally();
+        // The main build's tally may be from before a canary that began just now.
+        let since = |now: Tally, before: Tally| {
+            (
+                now.0.saturating_sub(before.0),
+                now.1.saturating_sub(before.1),
+            )
+        };
+        let (own, main) = (since(own, own_before), since(main, main_before));
         Some(CanarySnapshot {
             generation: course.generation.number,
             version: course.generation.manifest.version.clone(),
             digest: course.generation.digest(),
             share: self.share.load(Ordering::Relaxed),
-            calls: own.0 - own_before.0,
-            failures: own.1 - own_before.1,
-            other_calls: main.0 - main_before.0,
-            other_failures: main.1 - main_before.1,
+            calls: own.0,
+            failures: own.1,
+            other_calls: main.0,
+            other_failures: main.1,
         })
     }
 

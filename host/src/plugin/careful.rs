@@ -1,26 +1,35 @@
 //! Calls that have to be looked at: with a deadline, among too many, with a canary or a hook about.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::ops::Deref;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::bulkhead::{Bulkhead, Closed, Permit};
+use super::bulkhead::{Bulkhead, Closed, Lane, Permit, Request, Wait};
 use super::care::Reason;
 use super::gate::Refused;
 use super::generation::Generation;
 use super::labels::Entry;
-use super::lost::{Lost, LostThread};
 use super::record::{Plugin, over};
 use super::thread::{HERE, Here, Number};
-use super::workers::{Left, Outcome, Until};
+use super::waits::Waiting;
+use super::workers::{self, Outcome, Place, Until};
 use crate::call::CallFailure;
 use crate::context::Context;
 use crate::error::Error;
-use crate::events::{Phase, Step, Subject};
+use crate::events::{Phase, Subject};
+use crate::metrics::Counts;
 
 type Called = Result<(), Box<Error>>;
 
-/// Code that looks at its deadline ends a little after it; that is no lost thread.
-const GRACE: Duration = Duration::from_millis(20);
+/// How a call is counted as inside.
+enum Counted<'plugin> {
+    /// Nobody counts yet; whoever begins to finds it in the gate.
+    InGate,
+    /// It is part of one that is.
+    Nested,
+    /// It took a place.
+    With(#[expect(dead_code, reason = "it is held")] Permit<&'plugin Bulkhead>),
+}
 
 impl Plugin {
     /// Calls the current generation, or a leased one, and looks at everything that may stand against it.
@@ -33,15 +42,20 @@ impl Plugin {
         label: &str,
         context: &mut Context,
     ) -> Called {
-        if self.care.has(Reason::Stuck) {
-            let lost = self.lost().threads().len();
+        if let Some(lost) = self.stuck(leased) {
             return Err(Box::new(self.failed(label, CallFailure::Stuck { lost })));
         }
-        let one_in = self.ties.hooks.calls();
-        if one_in == 0 {
-            self.care.remove(Reason::Hooks);
-        } else if here.is_sampled(one_in) {
-            return self.call_with_hooks(here, leased, entry, label, context);
+        if self.care.has(Reason::Hooks) {
+            let hooks = &self.ties.hooks;
+            if hooks.want_calls() {
+                let call = here.look_at();
+                if hooks.want_call(call) {
+                    return self.call_with_hooks(here, call, leased, entry, label, context);
+                }
+            } else if self.care.remove(Reason::Hooks) && hooks.want_calls() {
+                // Somebody subscribed at this very moment.
+                self.care.add(Reason::Hooks);
+            }
         }
         self.call_in_time(here, leased, entry, label, context)
     }
@@ -56,7 +70,7 @@ impl Plugin {
         label: &str,
         context: &mut Context,
     ) -> Called {
-        if refused == Refused::Empty && self.paused().is_some() {
+        if refused == Refused::Empty && !self.is_empty(Number::of(here)) {
             return self.call_with_care(here, None, entry, label, context);
         }
         Err(Box::new(self.refused(label, refused)))
@@ -65,6 +79,7 @@ impl Plugin {
     fn call_with_hooks(
         &self,
         here: &Here,
+        call: u64,
         leased: Option<&Arc<Generation>>,
         entry: &Arc<Entry>,
         label: &str,
@@ -75,14 +90,18 @@ impl Plugin {
             label: Some(label.to_owned()),
             ..self.subject(leased.cloned().or_else(|| self.current()).as_deref())
         };
-        if let Err(vetoed) = hooks.ask(Step::Call, subject) {
-            let reason = vetoed.reason;
-            return Err(Box::new(self.failed(label, CallFailure::Vetoed { reason })));
-        }
-        let outcome = self.call_in_time(here, leased, entry, label, context);
+        let outcome = match hooks.ask_about_call(call, context.end(), subject) {
+            Ok(()) => self.call_in_time(here, leased, entry, label, context),
+            Err(vetoed) => {
+                let reason = vetoed.reason;
+                Err(Box::new(self.failed(label, CallFailure::Vetoed { reason })))
+            }
+        };
         match &outcome {
-            Ok(()) => hooks.tell(Step::Call, Phase::Done, None, || (subject(), String::new())),
-            Err(error) => hooks.tell(Step::Call, Phase::Failed, Some(error.code()), || {
+            Ok(()) => {
+                hooks.tell_of_call(call, Phase::Done, None, || (subject(), String::new()));
+            }
+            Err(error) => hooks.tell_of_call(call, Phase::Failed, Some(error.code()), || {
                 (subject(), error.to_string())
             }),
         }
@@ -118,20 +137,25 @@ impl Plugin {
         let Some(plugin) = self.own.upgrade() else {
             return Err(Box::new(self.refused(label, Refused::Empty)));
         };
-        let permit = self.admit(self.sent.clone(), label, context, |_| false)?;
+        let counts = Counting::default();
+        let permit = self.admit(self.sent.clone(), leased, label, context, &counts)?;
         let mut values = context.clone();
         let (entry, name) = (entry.clone(), label.to_owned());
         let leased = leased.cloned();
         let work = move || {
-            let outcome = HERE
-                .with(|here| plugin.call_chosen(here, leased.as_ref(), &entry, &name, &mut values));
+            let outcome = HERE.with(|here| {
+                if let Some(permit) = &permit {
+                    permit.goes_to(Number::of(here).get());
+                }
+                plugin.call_chosen(here, leased.as_ref(), &entry, &name, &mut values)
+            });
             drop((leased, permit));
             (values, outcome)
         };
         let now = Instant::now();
         let end = context.end().map(|end| {
             let limit = end.saturating_duration_since(now);
-            end + GRACE.min(limit / 20)
+            end.checked_add(grace(limit)).unwrap_or(end)
         });
         let cancel = context.canceller();
         let is_cancelled = || cancel.as_ref().is_some_and(|cancel| cancel.is_cancelled());
@@ -144,16 +168,16 @@ impl Plugin {
                 *context = values;
                 outcome
             }
-            Outcome::Left(left) => {
-                let thread = left.thread();
-                let innermost = left.innermost();
-                let others = innermost.and_then(|name| self.ties.others.upgrade()?.other(&name));
-                match others {
-                    Some(other) => other.lose(left, label),
-                    None => self.lose(left, label),
-                }
-                let cancelled = !context.is_late();
-                let failure = CallFailure::Lost { thread, cancelled };
+            Outcome::Left { left, cancelled } => {
+                let failure = match left.place() {
+                    Some(_) => {
+                        let thread = left.thread();
+                        CallFailure::Lost { thread, cancelled }
+                    }
+                    None if cancelled => CallFailure::Cancelled,
+                    None => CallFailure::Timeout,
+                };
+                Self::lose(left);
                 Err(Box::new(self.failed(label, failure)))
             }
             Outcome::NoThread(error) => {
@@ -176,48 +200,52 @@ impl Plugin {
         context: &mut Context,
     ) -> Called {
         let number = Number::of(here);
-        let _permit = self.count(number, label, context)?;
         if let Some(generation) = leased {
-            let Some(counts) = self.gate.local(number) else {
-                return Err(Box::new(self.refused(label, Refused::NoLane)));
-            };
-            return self.call_inside(here, generation, counts, entry, label, context);
+            let _counted = self.count(here, false, leased, label, context)?;
+            return self.call_apart(here, generation, entry, label, context);
         }
         if self.care.has(Reason::Canary)
             && self.canary.takes(context.sticky_key(), here.token.get())
-            && let Ok(pass) = self.canary.gate.enter(number)
         {
-            let trial = self.canary.trial();
-            let outcome = self.call_inside(here, &pass, pass.local(), entry, label, context);
-            let generation = pass.number;
-            drop(pass);
-            if let Some(trial) = trial
-                && self.canary.count(&trial)
-                && let Some(others) = self.ties.others.upgrade()
-            {
-                others.stage_done(self.name(), generation);
+            let _counted = self.count(here, false, None, label, context)?;
+            if let Ok(pass) = self.canary.gate.enter(number) {
+                let trial = self.canary.trial();
+                let outcome = self.call_noted(here, &pass, pass.local(), entry, label, context);
+                let generation = pass.number;
+                drop(pass);
+                if let Some(trial) = trial
+                    && self.canary.count(&trial)
+                    && let Some(others) = self.ties.others.upgrade()
+                {
+                    others.stage_done(self.name(), generation);
+                }
+                return outcome;
             }
-            return outcome;
         }
+        let mut counted = self.count(here, true, None, label, context)?;
         loop {
             match self.gate.enter(number) {
                 Ok(pass) => {
-                    return self.call_inside(here, &pass, pass.local(), entry, label, context);
+                    if matches!(counted, Counted::InGate) && self.care.has(Reason::Crowded) {
+                        // Who began to count meanwhile may not have found this call in the gate.
+                        drop(pass);
+                        counted = self.count(here, true, None, label, context)?;
+                        continue;
+                    }
+                    return self.call_noted(here, &pass, pass.local(), entry, label, context);
                 }
                 Err(Refused::Empty) => {
                     // Who is inside already must be let through, or it would wait for itself.
                     if self.gate.is_inside(number)
                         && let Some(generation) = self.paused().clone()
-                        && let Some(counts) = self.gate.local(number)
                     {
-                        return self.call_inside(here, &generation, counts, entry, label, context);
+                        return self.call_apart(here, &generation, entry, label, context);
                     }
                     if !self.wait_for_resume(context.end(), || context.is_over()) {
                         if context.is_over() {
                             return Err(Box::new(self.failed(label, over(context))));
                         }
-                        // It may have been resumed just now.
-                        if self.gate.enter(number).is_err() {
+                        if self.is_empty(number) {
                             return Err(Box::new(self.refused(label, Refused::Empty)));
                         }
                     }
@@ -227,39 +255,99 @@ impl Plugin {
         }
     }
 
-    /// Counts this call as inside, once calls are counted. One inside another of the same thread is not
-    /// counted again: it could wait for itself.
-    fn count<'plugin>(
-        &'plugin self,
-        number: Number,
+    /// Calls a generation that is kept by other means than the gate.
+    fn call_apart(
+        &self,
+        here: &Here,
+        generation: &Arc<Generation>,
+        entry: &Arc<Entry>,
         label: &str,
-        context: &Context,
-    ) -> Result<Option<Permit<&'plugin Bulkhead>>, Box<Error>> {
-        if !self.care.has(Reason::Crowded) {
-            if !self.care.is_beyond(number) {
-                return Ok(None);
-            }
-            if self.care.add(Reason::Crowded) {
-                self.bulkhead.begin(self.gate.inside());
-            }
-        }
-        if self.gate.is_inside(number) {
-            return Ok(None);
-        }
-        let is_inside = |lane: &(usize, u64)| self.gate.is_still_inside(*lane);
-        self.admit(&self.bulkhead, label, context, is_inside)
-            .map(Some)
+        context: &mut Context,
+    ) -> Called {
+        let Some(counts) = self.gate.local(Number::of(here)) else {
+            return Err(Box::new(self.refused(label, Refused::NoLane)));
+        };
+        self.call_noted(here, generation, counts, entry, label, context)
     }
 
-    fn admit<B: std::ops::Deref<Target = Bulkhead>>(
+    /// Calls a generation and notes that this thread is inside, for a caller that may give it up.
+    fn call_noted(
         &self,
-        bulkhead: B,
+        here: &Here,
+        generation: &Generation,
+        counts: &Counts,
+        entry: &Arc<Entry>,
+        label: &str,
+        context: &mut Context,
+    ) -> Called {
+        let place = || Place {
+            plugin: self.own.clone(),
+            generation: generation.number,
+            label: label.to_owned(),
+            number: Number::of(here).get(),
+        };
+        workers::inside(place, || {
+            self.call_inside(here, generation, counts, entry, label, context)
+        })
+    }
+
+    /// Counts this call as inside, once calls are counted. One inside another of the same thread is not
+    /// counted again: it could wait for itself. A call that the gate does not show is always noted.
+    fn count<'plugin>(
+        &'plugin self,
+        here: &Here,
+        in_gate: bool,
+        leased: Option<&Arc<Generation>>,
         label: &str,
         context: &Context,
-        is_inside: impl Fn(&(usize, u64)) -> bool,
-    ) -> Result<Permit<B>, Box<Error>> {
-        let entered = Bulkhead::enter(bulkhead, context.end(), || context.is_over(), is_inside);
-        entered.map_err(|closed| {
+    ) -> Result<Counted<'plugin>, Box<Error>> {
+        let number = Number::of(here);
+        if self.gate.is_inside(number) {
+            return Ok(Counted::Nested);
+        }
+        let crowded = self.care.has(Reason::Crowded) || self.care.is_beyond(number);
+        if !crowded && in_gate {
+            return Ok(Counted::InGate);
+        }
+        let begin = || {
+            self.care.add(Reason::Crowded);
+            self.gate.inside()
+        };
+        let wait = Waiting {
+            waits: &self.ties.waits,
+            thread: number.get(),
+            plugin: self,
+        };
+        let counts = Counting {
+            thread: Some(number.get()),
+            begin: crowded.then_some(&begin),
+            waits: (here.depth.get() > 0).then_some(&wait),
+        };
+        let permit = self.admit(&self.bulkhead, leased, label, context, &counts)?;
+        Ok(permit.map_or(Counted::Nested, Counted::With))
+    }
+
+    fn admit<B: Deref<Target = Bulkhead>>(
+        &self,
+        bulkhead: B,
+        leased: Option<&Arc<Generation>>,
+        label: &str,
+        context: &Context,
+        counts: &Counting<'_>,
+    ) -> Result<Option<Permit<B>>, Box<Error>> {
+        let is_over = || match self.stuck(leased) {
+            Some(_) => Some(Closed::Stuck),
+            None => context.is_over().then_some(Closed::Late),
+        };
+        let request = Request {
+            thread: counts.thread,
+            begin: counts.begin,
+            is_inside: &|lane| self.gate.is_still_inside(*lane),
+            deadline: context.end(),
+            is_over: &is_over,
+            waits: counts.waits,
+        };
+        Bulkhead::enter(bulkhead, &request).map_err(|closed| {
             let limits = &self.ties.limits;
             let failure = match closed {
                 Closed::Full => CallFailure::Overloaded {
@@ -267,6 +355,9 @@ impl Plugin {
                     queue: limits.queue,
                 },
                 Closed::Late => over(context),
+                Closed::Stuck => CallFailure::Stuck {
+                    lost: self.stuck(leased).unwrap_or_default(),
+                },
             };
             Box::new(self.failed(label, failure))
         })
@@ -304,52 +395,6 @@ impl Plugin {
         self.resumed.notify_all();
     }
 
-    /// Keeps count of a thread that did not come back from a call.
-    pub(crate) fn lose(&self, left: Left, label: &str) {
-        let generation = self.current().map_or(0, |generation| generation.number);
-        let lost = LostThread {
-            thread: left.thread(),
-            label: label.to_owned(),
-            generation,
-            since: SystemTime::now(),
-        };
-        tracing::warn!(
-            plugin = self.name().as_str(),
-            label,
-            thread = lost.thread,
-            "a call did not come back"
-        );
-        let number = self.lost().add(lost);
-        let own = self.own.clone();
-        left.on_return(move || {
-            if let Some(plugin) = own.upgrade() {
-                plugin.lost().remove(number);
-                plugin.look_at_lost();
-            }
-        });
-        self.look_at_lost();
-    }
-
-    /// Refuses calls while too many threads are lost in the current generation, and only then.
-    pub(super) fn look_at_lost(&self) {
-        let current = self.current();
-        let number = current.as_ref().map_or(0, |generation| generation.number);
-        let lost = self.lost().inside(number);
-        if lost < self.ties.limits.lost.max(1) {
-            self.care.remove(Reason::Stuck);
-        } else if self.care.add(Reason::Stuck) {
-            let code = Some("plugin.stuck");
-            let told = || {
-                let message =
-                    format!("{lost} of its threads did not come back; isolate it or upgrade it");
-                (self.subject(current.as_deref()), message)
-            };
-            self.ties
-                .hooks
-                .tell(Step::Demotion, Phase::Done, code, told);
-        }
-    }
-
     /// Looks whether a failure of `generation` was one too many.
     #[cold]
     pub(super) fn judge(&self, generation: &Generation, panicked: bool) {
@@ -366,18 +411,29 @@ impl Plugin {
 
     /// What events say of a generation of this plugin.
     pub(crate) fn subject(&self, generation: Option<&Generation>) -> Subject {
+        // The digest may have to be computed.
+        let told = self.ties.hooks.are_listening();
         Subject {
             version: generation.map(|generation| generation.manifest.version.clone()),
-            digest: generation.and_then(Generation::digest),
+            digest: generation.filter(|_| told).and_then(Generation::digest),
             generation: generation.map(|generation| generation.number),
             path: generation.map(|generation| generation.origin.clone()),
             ..Subject::plugin(self.name())
         }
     }
+}
 
-    pub(super) fn lost(&self) -> MutexGuard<'_, Lost> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What is counted.
+#[derive(Default)]
+struct Counting<'a> {
+    thread: Option<usize>,
+    begin: Option<&'a dyn Fn() -> Vec<Lane>>,
+    waits: Option<&'a dyn Wait>,
+}
+
+/// Code that looks at its deadline ends a little after it; that is no lost thread.
+fn grace(limit: Duration) -> Duration {
+    (limit / 10).clamp(Duration::from_millis(5), Duration::from_millis(50))
 }
 
 /// How often a call that is held back looks whether its time is over.

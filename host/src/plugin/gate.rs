@@ -188,10 +188,11 @@ impl<T, L: Default, A: Atomics> Gate<T, L, A> {
     }
 
     /// Which lanes have a call inside, each with the sequence that it shows meanwhile. Whatever the
-    /// calling thread wrote before is seen by every call that is not among them.
+    /// calling thread wrote before is seen by every call that is not among them, unless the kernel refuses
+    /// its barrier: an empty lane would never say that its call left.
     pub fn inside(&self) -> Vec<(usize, u64)> {
-        let seen = A::heavy_barrier();
-        self.occupied(seen)
+        A::heavy_barrier();
+        self.occupied(true)
     }
 
     /// Whether a call that [`inside`](Self::inside) found is still inside.
@@ -272,6 +273,11 @@ impl<T> Replaced<T> {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.inside.len()
+    }
+
+    /// The threads of those calls.
+    pub(crate) fn threads(&self) -> impl Iterator<Item = usize> {
+        self.inside.iter().map(|(thread, _)| *thread)
     }
 
     /// The value, for reading.

@@ -6,7 +6,7 @@
 //! - [`labels`]: names with counters.
 //! - [`record`]: the plugin itself, and how most calls go.
 //! - [`care`]: whether a call is to be looked at; [`careful`]: how the others go.
-//! - [`bulkhead`]: how many calls are inside and how many wait.
+//! - [`bulkhead`]: how many calls are inside and how many wait; [`waits`]: who waits for whom.
 //! - [`workers`]: threads for calls that must be answered in time; [`lost`]: those that did not come back.
 //! - [`turn`]: changing a plugin: publish, hold back, retire.
 //! - [`trial`]: what a new build may do wrong; [`canary`]: a new build for a share of the calls.
@@ -27,6 +27,7 @@ mod snapshot;
 pub(crate) mod thread;
 pub(crate) mod trial;
 pub(crate) mod turn;
+pub(crate) mod waits;
 pub(crate) mod workers;
 
 pub use canary::{CanaryOptions, CanarySnapshot};

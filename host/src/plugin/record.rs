@@ -8,7 +8,7 @@ use std::time::Instant;
 use plg_packaging::{Label, PluginName};
 use plg_plugin_api::abi::status;
 
-use super::bulkhead::Bulkhead;
+use super::bulkhead::{Bulkhead, Lane, Queue};
 use super::canary::{self, Canary, CanarySnapshot};
 use super::care::{self, Care};
 use super::gate::{Gate, Refused};
@@ -18,7 +18,8 @@ use super::lost::Lost;
 use super::thread::{HERE, Here, Number};
 use super::trial::Tripped;
 use super::turn::{Retained, State};
-use super::workers::{self, Workers};
+use super::waits::Waits;
+use super::workers::Workers;
 use crate::builder::Faults;
 use crate::call::{CallError, CallFailure};
 use crate::context::frame::{Call, Callee};
@@ -59,6 +60,7 @@ pub(crate) struct Ties {
     pub(crate) faults: Faults,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) workers: Arc<Workers>,
+    pub(crate) waits: Arc<Waits>,
     pub(crate) others: Weak<dyn Others>,
 }
 
@@ -66,9 +68,6 @@ pub(crate) struct Ties {
 pub(crate) trait Others: Send + Sync {
     /// Calls one of them.
     fn call(&self, plugin: &str, label: &str, context: &mut Context) -> Result<(), crate::Error>;
-
-    /// One of them.
-    fn other(&self, plugin: &str) -> Option<Arc<Plugin>>;
 
     /// A generation on trial failed.
     fn tripped(&self, plugin: &PluginName, generation: u64, why: Tripped);
@@ -80,14 +79,15 @@ pub(crate) trait Others: Send + Sync {
 impl Plugin {
     pub(crate) fn new(name: PluginName, ties: Ties) -> Arc<Self> {
         let limits = ties.limits.clone();
+        let queue = Queue::new(limits.queue);
         Arc::new_cyclic(|own| Self {
             name,
             gate: Gate::new(FIRST_LANES),
             care: Care::new(limits.in_flight),
             labels: Labels::new(limits.labels.min(PLACES - 1)),
             canary: Canary::new(FIRST_LANES),
-            bulkhead: Bulkhead::new(limits.in_flight, limits.queue),
-            sent: Arc::new(Bulkhead::new(limits.in_flight, limits.queue)),
+            bulkhead: Bulkhead::new(limits.in_flight, &queue, false),
+            sent: Arc::new(Bulkhead::new(limits.in_flight, &queue, true)),
             lost: Mutex::default(),
             state: Mutex::default(),
             turns: Condvar::new(),
@@ -293,11 +293,25 @@ impl Plugin {
         if !self.was_published() {
             return None;
         }
-        let current = HERE.with(|here| {
-            let pass = self.gate.enter(Number::of(here)).ok()?;
-            Some(pass.keep())
-        });
-        current.or_else(|| self.paused().clone())
+        let enter = || {
+            HERE.with(|here| {
+                let pass = self.gate.enter(Number::of(here)).ok()?;
+                Some(pass.keep())
+            })
+        };
+        enter().or_else(|| {
+            let paused = self.paused();
+            paused.clone().or_else(enter)
+        })
+    }
+
+    /// Whether there is nothing to enter, as opposed to calls being held back for a moment.
+    #[cold]
+    pub(super) fn is_empty(&self, number: Number) -> bool {
+        // Calls are held back before the gate is emptied and go on after it is filled again, so while this
+        // is locked an empty gate means what it says.
+        let paused = self.paused();
+        paused.is_none() && self.gate.enter(number).is_err()
     }
 
     /// The current generation, counted as leased.
@@ -306,7 +320,9 @@ impl Plugin {
             let number = Number::of(here);
             let pass = loop {
                 match self.gate.enter(number) {
-                    Err(Refused::Empty) if self.wait_for_resume(None, || false) => {}
+                    Err(Refused::Empty) if !self.is_empty(number) => {
+                        self.wait_for_resume(None, || false);
+                    }
                     pass => break pass.map_err(|refused| self.refused("", refused))?,
                 }
             };
@@ -355,6 +371,12 @@ impl Plugin {
         self.ties.faults
     }
 
+    /// The threads inside, when as many are counted as may be.
+    pub(super) fn full_of(&self) -> Option<Vec<usize>> {
+        let is_inside = |lane: &Lane| self.gate.is_still_inside(*lane);
+        self.bulkhead.full_of(&is_inside)
+    }
+
     /// Looks at calls from now on because a hook wants to.
     pub(crate) fn watch_calls(&self) {
         self.care.add(care::Reason::Hooks);
@@ -385,10 +407,12 @@ impl Callee for Plugin {
                 message: "the host is shutting down".to_owned(),
             });
         };
-        workers::inside(plugin, || others.call(plugin, label, context)).map_err(|error| Failure {
-            code: error.code().to_owned(),
-            message: error.to_string(),
-        })
+        others
+            .call(plugin, label, context)
+            .map_err(|error| Failure {
+                code: error.code().to_owned(),
+                message: error.to_string(),
+            })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use plg_packaging::{Digest, PluginName};
 use semver::Version;
 
+use super::bulkhead::Lane;
 use super::canary::CanarySnapshot;
 use super::care::Reason;
 use super::lost::LostThread;
@@ -32,8 +33,8 @@ pub struct PluginSnapshot {
     pub lost: Vec<LostThread>,
     /// Whether its calls are refused because of them. It should be isolated or upgraded.
     pub stuck: bool,
-    /// Calls that were counted as inside, and those that wait. Without a deadline nobody counts while there
-    /// are no more threads than may be inside.
+    /// Calls that are counted as inside. Those without a deadline are not while there are no more threads than
+    /// may be inside.
     pub in_flight: usize,
     /// Calls that wait because too many are inside.
     pub waiting: usize,
@@ -117,14 +118,20 @@ impl PluginSnapshot {
                 latency: entry.latency.snapshot(),
             })
         });
-        let (sent, waiting) = plugin.sent.load();
-        let (inside, more_waiting) = plugin.bulkhead.load();
+        let is_inside = |lane: &Lane| plugin.gate.is_still_inside(*lane);
+        let sent = plugin.sent.load(&is_inside);
+        let counted = plugin.bulkhead.load(&is_inside);
         Self {
             canary: plugin.canary_snapshot(),
-            lost: plugin.lost().threads(),
+            lost: plugin.lost_threads(),
             stuck: plugin.care.has(Reason::Stuck),
-            in_flight: sent.max(inside),
-            waiting: waiting + more_waiting,
+            // Once all are counted, those that were sent to a worker are among them.
+            in_flight: if counted.counting {
+                counted.inside
+            } else {
+                sent.inside.max(counted.inside)
+            },
+            waiting: sent.waiting + counted.waiting,
             name: plugin.name().clone(),
             current,
             labels: labels.collect(),

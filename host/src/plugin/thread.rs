@@ -29,11 +29,11 @@ pub(crate) struct Here {
 }
 
 impl Here {
-    /// Whether this call is the one in so many that hooks want.
-    pub(crate) fn is_sampled(&self, one_in: u64) -> bool {
+    /// Which call of this thread it is among those that hooks may want.
+    pub(crate) fn look_at(&self) -> u64 {
         let looked_at = self.looked_at.get().wrapping_add(1);
         self.looked_at.set(looked_at);
-        looked_at.is_multiple_of(one_in)
+        looked_at
     }
 }
 

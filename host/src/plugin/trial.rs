@@ -56,11 +56,18 @@ pub(crate) struct Bounds {
     pub(crate) end: Option<Instant>,
 }
 
-/// The latest failures, no more than count.
 #[derive(Debug, Default)]
 struct Failures {
-    errors: VecDeque<Instant>,
-    panics: VecDeque<Instant>,
+    errors: Latest,
+    panics: Latest,
+}
+
+/// The latest failures of a kind, no more than matter.
+#[derive(Debug, Default)]
+struct Latest {
+    /// How many there were when it does not matter when.
+    all: usize,
+    close: VecDeque<Instant>,
 }
 
 /// A trial that failed, in words.
@@ -115,9 +122,8 @@ impl Trial {
             within,
             ..
         } = self.bounds;
-        let many = errors.is_some_and(|limit| add(&mut failures.errors, limit, within, now));
-        let panics =
-            panics.filter(|limit| panicked && add(&mut failures.panics, *limit, within, now));
+        let many = errors.is_some_and(|limit| failures.errors.add(limit, within, now));
+        let panics = panics.filter(|limit| panicked && failures.panics.add(*limit, within, now));
         drop(failures);
         let (count, what) = match (panics, errors.filter(|_| many)) {
             (Some(count), _) => (count, "panics"),
@@ -134,17 +140,72 @@ impl Trial {
     }
 }
 
-/// Adds one; says whether the last `limit` are close together.
-fn add(
-    latest: &mut VecDeque<Instant>,
-    limit: usize,
-    within: Option<Duration>,
-    now: Instant,
-) -> bool {
-    latest.push_back(now);
-    while latest.len() > limit.max(1) {
-        latest.pop_front();
+impl Latest {
+    /// Adds one; says whether `limit` of them are as close together as `within`.
+    fn add(&mut self, limit: usize, within: Option<Duration>, now: Instant) -> bool {
+        let limit = limit.max(1);
+        let Some(within) = within else {
+            self.all = self.all.saturating_add(1);
+            return self.all >= limit;
+        };
+        self.close.push_back(now);
+        while let Some(first) = self.close.front()
+            && (self.close.len() > limit || now.duration_since(*first) > within)
+        {
+            self.close.pop_front();
+        }
+        self.close.len() >= limit
     }
-    let first = latest.front().copied().unwrap_or(now);
-    latest.len() >= limit.max(1) && within.is_none_or(|within| now.duration_since(first) <= within)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds(panics: usize, within: Option<Duration>) -> Bounds {
+        Bounds {
+            errors: None,
+            panics: Some(panics),
+            within,
+            end: None,
+        }
+    }
+
+    /// Failures that are too far apart count for nothing and take no room.
+    #[test]
+    fn only_failures_close_together_count() {
+        let mut latest = Latest::default();
+        let (start, within) = (Instant::now(), Some(Duration::from_secs(10)));
+        let mut add =
+            |second, limit| latest.add(limit, within, start + Duration::from_secs(second));
+        assert!(!add(0, 3) && !add(1, 3) && !add(11, 3));
+        // Those of 1, 11 and 11 are 10 seconds apart, and that of 0 is gone.
+        assert!(add(11, 3));
+        for second in 100..10_000 {
+            assert!(!add(second, usize::MAX));
+        }
+        assert!(latest.close.len() <= 11);
+    }
+
+    #[test]
+    fn a_trial_without_a_length_of_time_counts_all() {
+        let trial = Trial::new(bounds(3, None));
+        assert_eq!((trial.failed(true), trial.failed(false)), (None, None));
+        assert_eq!(trial.failed(true), None);
+        assert_eq!(trial.failed(true), Some(Tripped("3 panics".to_owned())));
+        // Once.
+        assert_eq!(trial.failed(true), None);
+    }
+
+    #[test]
+    fn what_fails_after_the_trial_counts_for_nothing() {
+        let over = Trial::new(Bounds {
+            end: Some(Instant::now()),
+            ..bounds(1, None)
+        });
+        assert_eq!(over.failed(true), None);
+        let ended = Trial::new(bounds(1, None));
+        assert!(ended.end() && !ended.end());
+        assert_eq!(ended.failed(true), None);
+    }
 }

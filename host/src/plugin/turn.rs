@@ -87,6 +87,14 @@ pub(crate) struct Passed {
 /// The right to change a plugin, one thread at a time.
 pub(crate) struct Turn<'plugin>(pub(super) &'plugin Plugin);
 
+/// A generation that new calls are held back from and nobody is inside. Dropping this lets calls go on
+/// in it, so that they never wait for a change that ended early.
+pub(crate) struct Held<'plugin> {
+    plugin: &'plugin Plugin,
+    /// `None` once calls go on in another one.
+    generation: Option<Arc<Generation>>,
+}
+
 impl Plugin {
     /// Waits until no other thread changes this plugin; `None` when the calling thread itself does,
     /// from inside the plugin's `init` or `stop`.
@@ -106,7 +114,7 @@ impl Plugin {
     }
 }
 
-impl Turn<'_> {
+impl<'plugin> Turn<'plugin> {
     /// The number for the next generation.
     pub(crate) fn next_number(&self) -> u64 {
         let mut state = self.0.lock();
@@ -131,15 +139,7 @@ impl Turn<'_> {
         if goes {
             self.0.lock().previous = None;
         } else if let Some(replaced) = &replaced {
-            // A build that cannot be kept cannot come back, which is said when somebody asks for it.
-            let previous = replaced.value().previous();
-            if let Err(error) = &previous {
-                tracing::warn!(
-                    plugin = self.0.name().as_str(),
-                    "the build before cannot be kept: {error}"
-                );
-            }
-            self.0.lock().previous = previous.ok();
+            self.keep(replaced.value());
         }
         self.0.look_at_lost();
         let replaced = replaced?;
@@ -163,7 +163,20 @@ impl Turn<'_> {
         self.settle(Remains::Held(generation), true)
     }
 
-    /// The build before the current one, if there is one.
+    /// Keeps what brings a build back that is being replaced. One that cannot be kept cannot come back,
+    /// which is said when somebody asks for it.
+    fn keep(&self, replaced: &Generation) {
+        let previous = replaced.previous();
+        if let Err(error) = &previous {
+            tracing::warn!(
+                plugin = self.0.name().as_str(),
+                "the build before cannot be kept: {error}"
+            );
+        }
+        self.0.lock().previous = previous.ok();
+    }
+
+    /// Takes what brings the build before the current one back, if there is one.
     pub(crate) fn previous(&self) -> Option<Previous> {
         self.0.lock().previous.take()
     }
@@ -178,46 +191,48 @@ impl Turn<'_> {
     /// # Errors
     ///
     /// Calls are still inside after `limit`. They and new ones go on in the current generation.
-    pub(crate) fn hold_back(&self, limit: Duration) -> Result<Arc<Generation>, HeldBack> {
+    pub(crate) fn hold_back(&self, limit: Duration) -> Result<Held<'plugin>, HeldBack> {
         let Some(current) = self.0.current() else {
             return Err(HeldBack::Empty);
         };
+        if HERE.with(|here| self.0.gate.is_inside(Number::of(here))) {
+            return Err(HeldBack::Own);
+        }
         self.0.pause(current.clone());
+        let held = Held {
+            plugin: self.0,
+            generation: Some(current),
+        };
         let Some(replaced) = self.0.gate.publish(None) else {
-            self.0.resume();
             return Err(HeldBack::Empty);
         };
         let mut passed = Passed {
             replaced,
             canary: false,
         };
-        let own = HERE.with(|here| self.0.gate.is_inside(Number::of(here)));
-        let limit = if own { Duration::ZERO } else { limit };
-        if wait(limit, || passed.is_drained(self.0)) {
-            self.0.lock().passed.push(passed);
-            return Ok(current);
-        }
+        let drained = wait(limit, || passed.is_drained(self.0));
         let calls = passed.replaced.calls();
         self.0.lock().passed.push(passed);
-        let _ = self.0.gate.publish(Some(current));
-        self.0.resume();
-        Err(HeldBack::Calls(calls))
-    }
-
-    /// Lets calls go on in the generation that they were held back from.
-    pub(crate) fn let_go(&self, current: Arc<Generation>) {
-        let _ = self.0.gate.publish(Some(current));
-        self.0.resume();
+        if drained {
+            Ok(held)
+        } else {
+            Err(HeldBack::Calls(calls))
+        }
     }
 
     /// Lets calls go on in `next`; the one that they were held back from is to be retired.
-    pub(crate) fn replace_held(&self, held: Arc<Generation>, next: Arc<Generation>) -> Remains {
+    pub(crate) fn replace_held(
+        &self,
+        mut held: Held<'_>,
+        next: Arc<Generation>,
+    ) -> Option<Remains> {
+        let before = held.generation.take()?;
         self.announce(&next);
+        self.keep(&before);
         let _ = self.0.gate.publish(Some(next));
         self.0.resume();
-        self.0.lock().previous = held.previous().ok();
         self.0.look_at_lost();
-        Remains::Held(held)
+        Some(Remains::Held(before))
     }
 
     /// Gives `generation` a share of the calls.
@@ -236,13 +251,17 @@ impl Turn<'_> {
         })
     }
 
+    /// The build that answers a share of the calls.
+    pub(crate) fn canary(&self) -> Option<Arc<Generation>> {
+        self.0.canary.generation()
+    }
+
     /// Gives the canary all calls and retires the other build.
-    pub(crate) fn promote_canary(&self) -> Option<(Arc<Generation>, Option<Unloaded>)> {
+    pub(crate) fn promote_canary(&self) -> Option<Unloaded> {
         let course = self.0.canary.end()?;
-        let remains = self.swap(Some(course.generation.clone()));
+        let remains = self.swap(Some(course.generation));
         self.close_canary_gate();
-        let unloaded = remains.map(|remains| self.settle(remains, true));
-        Some((course.generation, unloaded))
+        Some(self.retire_swapped(remains))
     }
 
     /// Takes the canary's calls away and retires it.
@@ -252,6 +271,7 @@ impl Turn<'_> {
         drop(course);
         self.0.care.remove(care::Reason::Canary);
         let replaced = self.0.canary.gate.publish(None)?;
+        self.0.look_at_lost();
         let remains = Remains::Replaced(Passed {
             replaced,
             canary: true,
@@ -332,10 +352,16 @@ impl Turn<'_> {
         } else {
             (Duration::ZERO, Duration::ZERO)
         };
+        let newest = (self.0.bulkhead.newest(), self.0.sent.newest());
         let remains = match remains {
             Remains::Replaced(passed) => match self.drain(passed, drain) {
                 Ok(generation) => Remains::Held(generation),
                 Err(passed) => {
+                    // Whoever stays inside the old code takes no place from callers of the new.
+                    for thread in passed.replaced.threads() {
+                        self.0.bulkhead.forfeit(thread, newest.0);
+                        self.0.sent.forfeit(thread, newest.1);
+                    }
                     let reason = Reason::Calls(passed.replaced.calls());
                     return Err((Remains::Replaced(passed), reason));
                 }
@@ -345,10 +371,7 @@ impl Turn<'_> {
         let generation = match remains {
             Remains::Held(generation) => match self.sole_owner(generation, patience) {
                 Ok(generation) => Box::new(generation),
-                Err(generation) => {
-                    let leases = generation.leases.load(Ordering::SeqCst).max(1);
-                    return Err((Remains::Held(generation), Reason::Leases(leases)));
-                }
+                Err((generation, reason)) => return Err((Remains::Held(generation), reason)),
             },
             Remains::Alone(generation) => generation,
             remains @ Remains::Replaced(_) => return Err((remains, Reason::Calls(0))),
@@ -375,18 +398,35 @@ impl Turn<'_> {
         passed.drained(self.0)
     }
 
-    /// A snapshot may hold the generation for a moment; a lease, and a call from before it was held back,
-    /// do for longer.
+    /// A snapshot may hold the generation for a moment. A lease does for longer, and so do calls from
+    /// before it was held back or promoted, and a thread that did not come back from its `init`.
     fn sole_owner(
         &self,
         generation: Arc<Generation>,
         patience: Duration,
-    ) -> Result<Generation, Arc<Generation>> {
+    ) -> Result<Generation, (Arc<Generation>, Reason)> {
         wait(patience, || {
             self.let_pass();
             Arc::strong_count(&generation) == 1 || generation.leases.load(Ordering::SeqCst) > 0
         });
-        Arc::try_unwrap(generation)
+        Arc::try_unwrap(generation).map_err(|generation| {
+            let reason = match generation.leases.load(Ordering::SeqCst) {
+                0 => {
+                    let lost = self.0.lost_inside(generation.number);
+                    Reason::Calls(self.calls_before(&generation).max(lost).max(1))
+                }
+                leases => Reason::Leases(leases),
+            };
+            (generation, reason)
+        })
+    }
+
+    /// How many calls are inside that entered before the generation was held back or promoted.
+    fn calls_before(&self, generation: &Generation) -> usize {
+        let state = self.0.lock();
+        let of_it = |passed: &&Passed| passed.replaced.value().number == generation.number;
+        let passed = state.passed.iter().filter(of_it);
+        passed.map(|passed| passed.replaced.calls()).sum()
     }
 }
 
@@ -395,8 +435,26 @@ impl Turn<'_> {
 pub(crate) enum HeldBack {
     /// There is nothing to hold them back from.
     Empty,
+    /// The calling thread is inside itself, and would wait for itself.
+    Own,
     /// So many stayed inside.
     Calls(usize),
+}
+
+impl Held<'_> {
+    /// The generation, unless calls go on in another one.
+    pub(crate) fn generation(&self) -> Option<&Arc<Generation>> {
+        self.generation.as_ref()
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(generation) = self.generation.take() {
+            let _ = self.plugin.gate.publish(Some(generation));
+            self.plugin.resume();
+        }
+    }
 }
 
 impl Passed {

@@ -2,9 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
+
+use super::record::Plugin;
 
 /// The threads of one host. They are started when all are busy, and end when they were idle for long.
 #[derive(Debug)]
@@ -41,7 +44,12 @@ pub(crate) enum Outcome<T> {
     /// It is done.
     Done(T),
     /// It is not, and time is over. The thread goes on.
-    Left(Left),
+    Left {
+        /// The work.
+        left: Left,
+        /// Whether that is because it was cancelled.
+        cancelled: bool,
+    },
     /// The system has no thread for it.
     NoThread(io::Error),
 }
@@ -62,7 +70,7 @@ pub(crate) struct Left {
 /// One piece of work, with what both sides know of it.
 struct Piece<F, T> {
     act: Mutex<Option<F>>,
-    state: Mutex<PieceState<T>>,
+    state: Mutex<PieceState<thread::Result<T>>>,
     done: Condvar,
     trace: Mutex<Trace>,
     caller: ThreadId,
@@ -73,7 +81,7 @@ enum PieceState<T> {
     /// Nobody was told yet.
     Ended(T),
     Done(T),
-    /// Nobody waits; what is to be done when the thread comes back.
+    /// Nobody waits any more; what is to be done when the thread comes back.
     Left(Option<OnReturn>),
     /// It came back to nobody, or who waited took the outcome.
     Gone,
@@ -85,8 +93,18 @@ type OnReturn = Box<dyn FnOnce() + Send>;
 #[derive(Debug, Default)]
 struct Trace {
     thread: String,
-    /// The plugins that it called on its way, the innermost last.
-    inside: Vec<String>,
+    /// The plugins that it is inside, the innermost last.
+    inside: Vec<Place>,
+}
+
+/// A plugin that a thread is inside.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) plugin: Weak<Plugin>,
+    pub(crate) generation: u64,
+    pub(crate) label: String,
+    /// The thread's number.
+    pub(crate) number: usize,
 }
 
 /// A piece of work whatever it returns.
@@ -120,7 +138,8 @@ impl Workers {
         })
     }
 
-    /// Runs `act` on another thread and waits for it, but not for longer than `until`.
+    /// Runs `act` on another thread and waits for it, but not for longer than `until`. A panic in it is one
+    /// of the caller's.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         until: Until<'_>,
@@ -141,8 +160,12 @@ impl Workers {
             return Outcome::NoThread(error);
         }
         match piece.wait(until) {
-            Some(outcome) => Outcome::Done(outcome),
-            None => Outcome::Left(Left { work: piece }),
+            Ok(Ok(outcome)) => Outcome::Done(outcome),
+            Ok(Err(payload)) => panic::resume_unwind(payload),
+            Err(Over { cancelled }) => Outcome::Left {
+                left: Left { work: piece },
+                cancelled,
+            },
         }
     }
 
@@ -177,12 +200,16 @@ pub(crate) fn acting() -> ThreadId {
     ACTING_FOR.get().unwrap_or_else(|| thread::current().id())
 }
 
-/// Notes that the work of this thread, if it does any, is inside another plugin while `act` runs.
-pub(crate) fn inside<T>(plugin: &str, act: impl FnOnce() -> T) -> T {
-    let Some(work) = WORK.with(|work| work.borrow().clone()) else {
+/// Notes where the work of this thread is, if it does any, while `act` runs.
+pub(crate) fn inside<T>(place: impl FnOnce() -> Place, act: impl FnOnce() -> T) -> T {
+    // A thread on its way out may call once more, and has no such values then.
+    let work = ACTING_FOR
+        .get()
+        .and_then(|_| WORK.try_with(|work| work.borrow().clone()).ok()?);
+    let Some(work) = work else {
         return act();
     };
-    work.trace().inside.push(plugin.to_owned());
+    work.trace().inside.push(place());
     let outcome = act();
     work.trace().inside.pop();
     outcome
@@ -255,40 +282,39 @@ impl Seat {
     }
 }
 
+/// Time was over before the work was done.
+struct Over {
+    cancelled: bool,
+}
+
 impl<F: FnOnce() -> T, T> Piece<F, T> {
-    fn wait(&self, until: Until<'_>) -> Option<T> {
+    fn wait(&self, until: Until<'_>) -> Result<thread::Result<T>, Over> {
         let mut state = lock(&self.state);
         let mut end = until.end;
         let mut cancelled = false;
         loop {
-            if matches!(*state, PieceState::Done(_)) {
-                match std::mem::replace(&mut *state, PieceState::Gone) {
-                    PieceState::Done(outcome) => return Some(outcome),
-                    _ => return None,
-                }
-            }
+            *state = match std::mem::replace(&mut *state, PieceState::Gone) {
+                PieceState::Done(outcome) => return Ok(outcome),
+                state => state,
+            };
             let now = Instant::now();
-            if !cancelled
-                && until
-                    .is_cancelled
-                    .is_some_and(|is_cancelled| is_cancelled())
-            {
-                cancelled = true;
+            let asked = until.is_cancelled.filter(|_| !cancelled);
+            if asked.is_some_and(|is_cancelled| is_cancelled()) {
                 let soon = now + AFTER_CANCEL;
+                cancelled = end.is_none_or(|end| soon < end);
                 end = Some(end.map_or(soon, |end| end.min(soon)));
             }
             let left = end.map(|end| end.saturating_duration_since(now));
             if left == Some(Duration::ZERO) && !matches!(*state, PieceState::Ended(_)) {
                 *state = PieceState::Left(None);
-                return None;
+                return Err(Over { cancelled });
             }
             let look = (until.is_cancelled.is_some() && !cancelled).then_some(LOOK);
             let limit = [left, look].into_iter().flatten().min();
             state = match limit {
                 Some(limit) => {
-                    let waited = self
-                        .done
-                        .wait_timeout(state, limit.max(Duration::from_micros(1)));
+                    let limit = limit.max(Duration::from_micros(1));
+                    let waited = self.done.wait_timeout(state, limit);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => self
@@ -303,31 +329,34 @@ impl<F: FnOnce() -> T, T> Piece<F, T> {
 impl<F: FnOnce() -> T + Send, T: Send> Work for Piece<F, T> {
     fn run(&self) {
         lock(&self.trace).thread = thread::current().name().unwrap_or_default().to_owned();
-        let act = lock(&self.act).take();
-        if let Some(act) = act {
-            let outcome = act();
-            let mut state = lock(&self.state);
-            if matches!(*state, PieceState::Running) {
-                *state = PieceState::Ended(outcome);
+        let Some(act) = lock(&self.act).take() else {
+            return;
+        };
+        let outcome = panic::catch_unwind(AssertUnwindSafe(act));
+        let mut state = lock(&self.state);
+        match std::mem::replace(&mut *state, PieceState::Gone) {
+            PieceState::Running => *state = PieceState::Ended(outcome),
+            PieceState::Left(on_return) => {
+                drop(state);
+                if let Some(on_return) = on_return {
+                    // This thread still has to end in order.
+                    std::mem::forget(panic::catch_unwind(AssertUnwindSafe(on_return)));
+                }
+                if let Err(payload) = outcome {
+                    // Its drop could panic as well.
+                    std::mem::forget(payload);
+                }
             }
+            other => *state = other,
         }
     }
 
     fn finish(&self) {
         let mut state = lock(&self.state);
-        match std::mem::replace(&mut *state, PieceState::Gone) {
-            PieceState::Ended(outcome) => {
-                *state = PieceState::Done(outcome);
-                drop(state);
-                self.done.notify_one();
-            }
-            PieceState::Left(on_return) => {
-                drop(state);
-                if let Some(on_return) = on_return {
-                    on_return();
-                }
-            }
-            _ => {}
+        if let PieceState::Ended(outcome) = std::mem::replace(&mut *state, PieceState::Gone) {
+            *state = PieceState::Done(outcome);
+            drop(state);
+            self.done.notify_one();
         }
     }
 
@@ -357,8 +386,9 @@ impl Left {
         self.work.trace().thread.clone()
     }
 
-    /// The innermost plugin that it called from the one it was sent to.
-    pub(crate) fn innermost(&self) -> Option<String> {
+    /// The innermost plugin that the thread is inside; `None` when it waits to get into one, which it will not
+    /// do any more.
+    pub(crate) fn place(&self) -> Option<Place> {
         self.work.trace().inside.last().cloned()
     }
 
