@@ -659,7 +659,8 @@ fn history_shows_what_hosts_did() {
     fs::write(&file, damaged).unwrap();
     let (status, _, errors) = told(&["history", directory]);
     assert_eq!(status, 0);
-    assert!(errors.contains("warning[history.damaged]: 1 "), "{errors}");
+    let code = "history.damaged";
+    assert!(errors.contains(&format!("warning[{code}]: 1 ")), "{errors}");
     assert_eq!(json(&["history", directory]).1["skipped"], 1);
     assert_eq!(told(&["history", "/nope"]).0, 3);
     assert_eq!(told(&["history", "--state", "/nope"]).0, 3);
