@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -14,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::plugins::{copy, loaded, named};
-use crate::support::{plg, wait_until, workspace};
+use crate::support::{Variant, library, plg, wait_until, workspace};
 
 /// A `plg` that runs. It is ended with the test at the latest.
 struct Live {
@@ -660,7 +661,10 @@ fn history_shows_what_hosts_did() {
     let (status, _, errors) = told(&["history", directory]);
     assert_eq!(status, 0);
     let code = "history.damaged";
-    assert!(errors.contains(&format!("warning[{code}]: 1 ")), "{errors}");
+    assert!(
+        errors.starts_with(&format!("warning[{code}]: 1 ")),
+        "{errors}"
+    );
     assert_eq!(json(&["history", directory]).1["skipped"], 1);
     assert_eq!(told(&["history", "/nope"]).0, 3);
     assert_eq!(told(&["history", "--state", "/nope"]).0, 3);
@@ -732,8 +736,27 @@ fn a_build_that_crashed_stays_out_until_it_is_cleared() {
     );
     assert_eq!(told(&["quarantine", "clear", "--state", directory]).0, 2);
 
+    // Nor does what ended the process itself stay in.
+    let bad = library("fixture-bad", Variant::Debug);
+    let call = ["call", text(&bad), "abort", "--state", directory];
+    assert_eq!(command(&call).output().unwrap().status.signal(), Some(6));
+    let (status, refused, _) = json(&call);
+    assert_eq!(
+        (status, &refused["code"]),
+        (4, &"native.quarantined".into())
+    );
+    assert_eq!(clear("fixture-bad").1["cleared"][0]["version"], "1.0.0");
+
     // A list that cannot be changed.
-    call(&["--probe"]);
+    let call = [
+        "call",
+        text(&crashing),
+        "build",
+        "--probe",
+        "--state",
+        directory,
+    ];
+    assert_eq!(json(&call).1["code"], "native.probe_crashed");
     let file = state.path().join("quarantine.json");
     let newer = fs::read_to_string(&file)
         .unwrap()

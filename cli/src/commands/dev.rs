@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anstream::stderr;
 use anstyle::Style;
-use clap::{Args, Command, FromArgMatches};
+use clap::{Args, Parser};
 use plg_host::{Context, Error, Handle, Host, Limits, MANIFEST, Unloaded, UpgradeOptions};
 use serde::Serialize;
 use serde_json::Value;
@@ -58,6 +58,14 @@ pub(crate) struct Dev {
     /// `--timeout` says otherwise, it may take 30s
     #[arg(last = true, value_name = "CALL")]
     call: Vec<String>,
+}
+
+/// What stands after `-- call`.
+#[derive(Debug, Parser)]
+#[command(name = "call", no_binary_name = true, disable_help_flag = true)]
+struct Asked {
+    #[command(flatten)]
+    question: Question,
 }
 
 /// A plugin whose builds follow each other in one host.
@@ -143,8 +151,10 @@ impl Dev {
 /// A host for builds that follow each other quickly. None of them is brought back, and however many of
 /// them stay mapped, the next one is tried.
 fn host() -> Result<Host, Error> {
-    let mut limits = Limits::default();
-    limits.retained = usize::MAX;
+    let limits = Limits {
+        retained: usize::MAX,
+        ..Limits::default()
+    };
     Host::builder().limits(limits).return_policy(None).build()
 }
 
@@ -161,12 +171,7 @@ fn question(call: &[String]) -> Result<Option<(Question, Context)>, Problem> {
         let detail = format!("`{verb}` follows `--`, and only `call LABEL …` may");
         return Err(refused(detail));
     }
-    let command = Question::augment_args(Command::default().name("call").no_binary_name(true));
-    let matches = command
-        .disable_help_flag(true)
-        .try_get_matches_from(arguments);
-    let question = matches.and_then(|matches| Question::from_arg_matches(&matches));
-    let question = question.map_err(|error| {
+    let Asked { question } = Asked::try_parse_from(arguments).map_err(|error| {
         let text = error.to_string();
         refused(text.trim().trim_start_matches("error: ").to_owned())
     })?;
@@ -182,7 +187,7 @@ impl Session<'_> {
             workspace: None,
             target: Some(self.directory.join("target")),
         });
-        let mut changes = Changes::watch(origins, told)?;
+        let mut changes = Changes::watch(origins, told);
         let interrupt = Interrupt::listen(changes.stopper())?;
         let mut change = first;
         loop {
@@ -193,7 +198,7 @@ impl Session<'_> {
             if change.files.iter().any(is_manifest)
                 && let Ok(origins) = self.origins()
             {
-                changes.become_of(origins)?;
+                changes.become_of(origins);
             }
             self.round(&change, Some(&interrupt))?;
             if interrupt.came() {
@@ -202,7 +207,7 @@ impl Session<'_> {
             if self.rounds == 1 {
                 self.say("waiting for changes; Ctrl-C ends");
             }
-            change = match changes.next(self.built)? {
+            change = match changes.next(self.built) {
                 Some(change) => change,
                 None => return Ok(Exit::Ok),
             };

@@ -1,22 +1,18 @@
 //! Being told of changes below directories.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use notify::event::{AccessKind, AccessMode};
-use notify::{Config, Error, ErrorKind, Event, EventKind, PollWatcher, RecursiveMode};
-
-use crate::problem::Problem;
+use notify::{Error, ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 /// Tells of changes in the directories it follows, without what is below those.
 pub(super) struct Watcher {
-    teller: Box<dyn notify::Watcher>,
+    teller: RecommendedWatcher,
     followed: BTreeSet<PathBuf>,
-    tidings: Sender<Tiding>,
-    /// Whether the system tells, or this looks.
-    is_told: bool,
 }
 
 /// Why a verb that waits for changes wakes up.
@@ -31,31 +27,12 @@ pub(super) enum Tiding {
     Stop,
 }
 
-/// How often one looks where the system does not tell.
-const INTERVAL: Duration = Duration::from_millis(500);
-
 impl Watcher {
-    /// A watcher that the system tells of changes.
-    pub(super) fn told(tidings: Sender<Tiding>) -> Result<Self, Error> {
-        let handler = handler(tidings.clone());
-        let teller = notify::recommended_watcher(handler)?;
+    /// Lets the system tell of changes.
+    pub(super) fn new(tidings: Sender<Tiding>) -> Result<Self, Error> {
         Ok(Self {
-            teller: Box::new(teller),
+            teller: notify::recommended_watcher(handler(tidings))?,
             followed: BTreeSet::new(),
-            tidings,
-            is_told: true,
-        })
-    }
-
-    /// A watcher that looks by itself again and again.
-    pub(super) fn looking(tidings: Sender<Tiding>) -> Result<Self, Error> {
-        let config = Config::default().with_poll_interval(INTERVAL);
-        let teller = PollWatcher::new(handler(tidings.clone()), config)?;
-        Ok(Self {
-            teller: Box::new(teller),
-            followed: BTreeSet::new(),
-            tidings,
-            is_told: false,
         })
     }
 
@@ -70,8 +47,9 @@ impl Watcher {
             }
             match self.teller.watch(directory, RecursiveMode::NonRecursive) {
                 Ok(()) => grown = true,
-                // It went away meanwhile, and its parent tells when it is back; or nobody may look in.
-                Err(error) if is_gone(&error) || !self.is_told => {}
+                // It went away meanwhile, and its parent tells when it is back; or it is a parent in which
+                // nobody may look, and its children cannot come and go either.
+                Err(error) if is_gone(&error) => {}
                 Err(error) => return Err(error),
             }
             self.followed.insert(directory.clone());
@@ -85,36 +63,15 @@ impl Watcher {
         self.follow(directories)?;
         Ok(())
     }
-
-    /// Looks by itself from now on, since the system does not tell. Returns what to warn of, if it did
-    /// not before.
-    pub(super) fn fall_back(&mut self, reason: &Error) -> Result<Option<Problem>, Problem> {
-        if !self.is_told {
-            return Ok(None);
-        }
-        *self = Self::looking(self.tidings.clone()).map_err(|error| unable(&error))?;
-        Ok(Some(polling(reason)))
-    }
-}
-
-/// That the system cannot tell of changes.
-pub(super) fn polling(reason: &Error) -> Problem {
-    let detail = format!(
-        "the system does not tell of changes: looking every {}",
-        humantime::format_duration(INTERVAL)
-    );
-    Problem::new("dev.polling", detail).because(reason)
-}
-
-/// That there is no way to see changes.
-pub(super) fn unable(error: &Error) -> Problem {
-    Problem::new("io.failed", "failed to watch for changes").because(error)
 }
 
 fn is_gone(error: &Error) -> bool {
     match &error.kind {
         ErrorKind::PathNotFound => true,
-        ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        ErrorKind::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+        ),
         _ => false,
     }
 }
