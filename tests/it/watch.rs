@@ -585,6 +585,8 @@ fn a_build_that_failed_on_trial_is_left_alone_for_a_while() {
     // It lacks an argument.
     good.call("bench.name", &mut Context::new()).unwrap_err();
     let returned = watched.wait_for_code("upgrade.returned");
+    // Nor is the same build under a newer date another one.
+    watched.put(&builds[1], "good.so");
     let again = |event: &Event| {
         (event.step, event.phase) == (Step::Upgrade, Phase::Done) && event.at > returned.at
     };
