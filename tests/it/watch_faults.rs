@@ -431,3 +431,25 @@ fn what_others_can_change_is_not_loaded() {
         .collect();
     assert!(told.len() <= 3, "{told:?}");
 }
+
+/// Row 51: what others can change may be far from the place, where no picture shows that it is mended.
+#[test]
+fn a_library_behind_an_open_directory_is_loaded_when_that_is_closed() {
+    let mut watched = Watched::new();
+    let outside = watched.directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::copy(loaded(&[]), outside.join("any.so")).unwrap();
+    fs::set_permissions(&outside, Permissions::from_mode(0o777)).unwrap();
+    let plugin = watched.path("loaded");
+    fs::create_dir(&plugin).unwrap();
+    symlink(&outside, plugin.join("so")).unwrap();
+    let source = r#""source":{"mode":"local_so","path":"so/any.so"}"#;
+    let manifest = format!(r#"{{"name":"loaded","version":"1.0.0",{source}}}"#);
+    fs::write(plugin.join("plugin.json"), manifest).unwrap();
+    let told = watched.wait_for_code("dir.unsafe");
+    assert!(told.message.contains("chmod o-w"), "{told}");
+    assert!(watched.serving("loaded").is_none());
+    fs::set_permissions(&outside, Permissions::from_mode(0o755)).unwrap();
+    watched.wait_for("loaded", &outside.join("any.so"));
+    assert_eq!(watched.count("dir.unsafe"), 1);
+}
