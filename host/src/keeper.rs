@@ -84,9 +84,9 @@ fn keep(host: &Weak<Inner>, jobs: &Receiver<Job>, round: Duration) {
         let host: Option<Arc<Inner>> = host.upgrade();
         match host {
             Some(host) if host.check_open().is_ok() => {
-                // Who listens to the log runs here as well; what else is to be done must not end with it.
+                // Who listens to the log runs here as well, and what else is to be done must not end with
+                // it. The panic was reported when it began; a line in the log could be the next one.
                 if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| job(&host))) {
-                    tracing::error!("the host's own work panicked");
                     // Its drop could panic as well.
                     std::mem::forget(payload);
                 }

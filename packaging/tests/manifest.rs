@@ -775,10 +775,11 @@ fn hostile_megabytes_are_read_in_linear_time() {
     ] {
         let text = with(&fields);
         assert!(text.len() <= MAX_BYTES);
-        let quick = (0..5).any(|_| {
+        // What is not linear takes minutes.
+        let quick = (0..3).any(|_| {
             let started = Instant::now();
             let _ = Manifest::parse(text.as_bytes());
-            started.elapsed() < Duration::from_millis(500)
+            started.elapsed() < Duration::from_secs(5)
         });
         assert!(quick, "{}", &text[..80]);
     }

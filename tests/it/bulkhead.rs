@@ -225,17 +225,18 @@ fn a_call_that_waits_is_over_when_its_caller_gives_up() {
         board.wait_for(1);
         refused(visit(&busy, board.context().timeout(SHORT)), "call.timeout");
         // Cancelling is seen, however far the deadline is.
-        let contexts = [board.context(), board.context().timeout(LONG * 60)];
+        let far = || board.context().timeout(LONG * 60);
+        let contexts = [board.context(), far(), far()];
         let calls = contexts.map(|ctx| {
             let ctx = ctx.cancelled_by(&cancel);
             scope.spawn(|| visit(&busy, ctx))
         });
-        wait_until("both to wait", || load(&busy).1 == 2);
+        wait_until("all to wait", || load(&busy).1 == 3);
         cancel.cancel();
         for call in calls {
             refused(call.join().unwrap(), "call.cancelled");
         }
-        assert_eq!(load(&busy).1, 0);
+        wait_until("nobody to wait", || load(&busy).1 == 0);
         board.open();
     });
     assert_eq!(board.entered(), 1);

@@ -366,7 +366,7 @@ isolated! {
         let [one, two, bad] = [flaky(1, 0), flaky(2, 0), flaky(3, 1)];
         let calls = |count: usize| (0..count).for_each(|_| drop(work(&plugin)));
         let change = |round: usize| {
-            let next = if round % 2 == 0 { &two } else { &one };
+            let next = if round.is_multiple_of(2) { &two } else { &one };
             host.canary(NAME, next, share(50)).unwrap();
             calls(20);
             match round % 4 {

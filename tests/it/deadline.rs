@@ -253,6 +253,30 @@ fn an_upgrade_makes_a_stuck_plugin_answer() {
     }
 }
 
+/// Nor does anybody wait until it is certain that they do not come back.
+#[test]
+fn a_new_build_answers_while_lost_threads_are_waited_for() {
+    let host = host_with(Limits {
+        in_flight: 1,
+        drain: LONG,
+        ..Limits::default()
+    });
+    let (busy, board) = (busy(&host), Board::new());
+    lose(&busy, board);
+    thread::scope(|scope| {
+        let library = busy_library(&["BUILD=2"]);
+        let upgrade = scope.spawn(|| host.upgrade("busy", library));
+        wait_until("the new build", || busy.generation() == Some(2));
+        assert_eq!(number(&busy, "build"), 2);
+        let mut ctx = Context::new().timeout(LONG);
+        busy.call("build", &mut ctx).unwrap();
+        assert_eq!(lost(&busy).len(), 1);
+        board.open();
+        let upgraded = upgrade.join().unwrap().unwrap();
+        assert_eq!(upgraded.retired, Unloaded::Unmapped);
+    });
+}
+
 /// A leased build that is not the current one loses threads of its own.
 #[test]
 fn what_a_lease_loses_is_not_the_new_builds() {

@@ -667,13 +667,17 @@ fn a_stream_ends_with_its_host() {
     let _kept = hook(&host, "kept", &Notes::default(), HookOptions::default(), go);
     let events = host.events();
     let (begin, begun) = mpsc::channel();
-    let reader = thread::spawn(move || {
-        begin.send(()).unwrap();
-        events.last().map(|event| (event.step, event.phase))
+    thread::spawn(move || {
+        begin.send(None).unwrap();
+        let last = events.last();
+        begin
+            .send(last.map(|event| (event.step, event.phase)))
+            .unwrap();
     });
-    begun.recv().unwrap();
+    assert_eq!(begun.recv_timeout(LONG).unwrap(), None);
     drop(host);
-    assert_eq!(reader.join().unwrap(), Some((Step::Unload, Phase::Done)));
+    let last = begun.recv_timeout(LONG).unwrap();
+    assert_eq!(last, Some((Step::Unload, Phase::Done)));
     refused(handle.call("build", &mut Context::new()), "plugin.unloaded");
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use plg_host::{Context, Handle, Host, Phase, ReturnPolicy, Step, Unloaded, UpgradeOptions};
 use plg_tests::isolated;
+use tracing::span;
 
 use crate::support::flaky::{build_of, flaky, flaky_with, returned, work};
 use crate::support::plugins::{Baseline, host, refused};
@@ -406,5 +407,54 @@ fn a_host_that_is_dropped_while_a_build_comes_back_ends() {
         }
         drop(host);
         assert_eq!(plugin.generation(), None);
+    }
+}
+
+/// Panics on every line of the host's own thread.
+struct Spiteful;
+
+impl tracing::Subscriber for Spiteful {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        let own = thread::current().name() == Some("plg-keeper");
+        assert!(!own, "deliberate panic");
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+isolated! {
+    /// A build that cannot come back is left out, and who panics at that keeps no other from coming back.
+    fn what_brings_builds_back_outlives_a_panic() {
+        tracing::subscriber::set_global_default(Spiteful).unwrap();
+        let (host, files) = (on_trial(strict()), directory());
+        let mut events = host.events();
+        let obstacle = files.path().join("obstacle");
+        let refuses = format!("REFUSES=\"{}\"", obstacle.display());
+        let plugin = host.load(flaky_with(&["BUILD=1", &refuses])).unwrap();
+        host.upgrade("flaky", flaky(2, 1)).unwrap();
+        fs::write(&obstacle, "").unwrap();
+        for _ in 0..3 {
+            refused(work(&plugin), "call.panicked");
+        }
+        assert_eq!(returned(&host, &mut events).len(), 0);
+        assert_eq!((plugin.generation(), build_of(&plugin)), (Some(2), 2));
+        // It can still be asked for.
+        fs::remove_file(&obstacle).unwrap();
+        host.rollback("flaky").unwrap();
+        assert_eq!(build_of(&plugin), 1);
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -585,6 +586,8 @@ fn a_build_that_failed_on_trial_is_left_alone_for_a_while() {
     // It lacks an argument.
     good.call("bench.name", &mut Context::new()).unwrap_err();
     let returned = watched.wait_for_code("upgrade.returned");
+    // Nor is the same build under a newer date another one.
+    watched.put(&builds[1], "good.so");
     let again = |event: &Event| {
         (event.step, event.phase) == (Step::Upgrade, Phase::Done) && event.at > returned.at
     };
@@ -641,6 +644,28 @@ isolated! {
         let closed = watched.host.watch(options()).unwrap_err();
         assert_eq!(closed.code(), "host.closed");
     }
+}
+
+/// Who drops the watch knows that it does nothing any more.
+#[test]
+fn the_end_of_a_watch_waits_for_what_it_is_doing() {
+    let [entered, ending, left] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
+    let mut watched = Watched::with(options(), |builder| {
+        let (entered, ending, left) = (entered.clone(), ending.clone(), left.clone());
+        builder.filter(move |_| {
+            entered.store(true, Ordering::SeqCst);
+            wait_until("the end", || ending.load(Ordering::SeqCst));
+            thread::sleep(Duration::from_millis(50));
+            left.store(true, Ordering::SeqCst);
+            true
+        })
+    });
+    watched.put(&named("loaded", 1), "loaded.so");
+    wait_until("the filter", || entered.load(Ordering::SeqCst));
+    ending.store(true, Ordering::SeqCst);
+    drop(watched.watch.take());
+    assert!(left.load(Ordering::SeqCst));
+    assert!(watched.serving("loaded").is_none());
 }
 
 /// Hosts end while watches load, at every moment of it.

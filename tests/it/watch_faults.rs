@@ -2,11 +2,12 @@
 //! precaution is for.
 
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use plg_host::{Event, Faults, Step, WatchOptions};
@@ -43,6 +44,33 @@ isolated! {
     fn a_library_that_is_copied_slowly_is_taken_when_it_is_whole() {
         copied_slowly(Faults::default());
     }
+}
+
+/// Row 45: each state of such a file could be loaded, so that only time tells.
+#[test]
+fn a_file_that_keeps_its_size_is_taken_when_it_rests() {
+    let settle = Duration::from_secs(1);
+    let watched = Watched::with(
+        WatchOptions {
+            settle,
+            ..options()
+        },
+        |builder| builder,
+    );
+    let [from, to] = [1, 2].map(|build| fs::read(named("loaded", build)).unwrap());
+    assert_eq!(from.len(), to.len());
+    let path = watched.path("loaded.so");
+    fs::write(&path, &from).unwrap();
+    watched.wait_for("loaded", &path);
+    let file = File::options().write(true).open(&path).unwrap();
+    let differs = |place: &usize| from[*place] != to[*place];
+    for place in (0..to.len()).filter(differs) {
+        file.write_at(&to[place..=place], place as u64).unwrap();
+        watched.watch.as_ref().unwrap().rescan_now();
+        thread::sleep(settle / 20);
+    }
+    watched.wait_for("loaded", &path);
+    assert_eq!(watched.generation("loaded"), 2);
 }
 
 /// Row 45, must fail: half a library reaches the dynamic linker.
@@ -402,4 +430,26 @@ fn what_others_can_change_is_not_loaded() {
         .filter(|one| one.code.is_some())
         .collect();
     assert!(told.len() <= 3, "{told:?}");
+}
+
+/// Row 51: what others can change may be far from the place, where no picture shows that it is mended.
+#[test]
+fn a_library_behind_an_open_directory_is_loaded_when_that_is_closed() {
+    let mut watched = Watched::new();
+    let outside = watched.directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::copy(loaded(&[]), outside.join("any.so")).unwrap();
+    fs::set_permissions(&outside, Permissions::from_mode(0o777)).unwrap();
+    let plugin = watched.path("loaded");
+    fs::create_dir(&plugin).unwrap();
+    symlink(&outside, plugin.join("so")).unwrap();
+    let source = r#""source":{"mode":"local_so","path":"so/any.so"}"#;
+    let manifest = format!(r#"{{"name":"loaded","version":"1.0.0",{source}}}"#);
+    fs::write(plugin.join("plugin.json"), manifest).unwrap();
+    let told = watched.wait_for_code("dir.unsafe");
+    assert!(told.message.contains("chmod o-w"), "{told}");
+    assert!(watched.serving("loaded").is_none());
+    fs::set_permissions(&outside, Permissions::from_mode(0o755)).unwrap();
+    watched.wait_for("loaded", &outside.join("any.so"));
+    assert_eq!(watched.count("dir.unsafe"), 1);
 }

@@ -34,8 +34,10 @@ impl Inner {
     fn unload_allowed(&self, plugin: &Arc<Plugin>) -> Result<Unloaded, Error> {
         let turn = take_turn(plugin)?;
         let _ = turn.sweep();
+        self.check_unload(plugin.name())?;
         let _ = turn.end_canary();
         let set = self.hold_set();
+        // Another plugin that needs it may have been loaded meanwhile.
         self.check_unload(plugin.name())?;
         let Some(remains) = turn.swap(None) else {
             return Err(self.not_loaded(plugin));

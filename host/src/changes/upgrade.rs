@@ -112,7 +112,15 @@ impl Inner {
         if plugin.current().as_ref().is_some_and(keeps_state) {
             return self.replace_with_state(plugin, turn, generation);
         }
+        let set = self.hold_set();
+        // What it needs may have gone while it was started.
+        if let Err(error) = self.check_replacement(&[&generation.manifest]) {
+            drop(set);
+            let _ = turn.discard(generation);
+            return Err(error);
+        }
         let remains = turn.swap(Some(generation));
+        drop(set);
         Ok(turn.retire_swapped(remains))
     }
 }

@@ -61,26 +61,14 @@ impl Choice {
         let comes = |id: usize| self.has(id) && !index.plugin(id).loaded;
         let mut graph = Graph::new(index.len());
         for id in (0..index.len()).filter(|id| comes(*id)) {
-            for to in self
-                .edges(index, id)
-                .filter_map(|edge| edge.to)
-                .filter(|to| comes(*to))
-            {
-                graph.connect(id, to);
-            }
+            let edges = index.edges(id, self.chosen[id]).iter();
+            let before = edges.filter_map(|edge| edge.to).filter(|to| comes(*to));
+            before.for_each(|to| graph.connect(id, to));
         }
         let order = graph.order().into_iter().filter(|id| comes(*id));
         order
             .filter_map(|id| Some(index.release(id, self.chosen[id])?.place))
             .collect()
-    }
-
-    pub(super) fn edges<'i>(
-        &self,
-        index: &'i Index<'i>,
-        id: usize,
-    ) -> impl Iterator<Item = &'i Edge<'i>> {
-        index.edges(id, self.chosen[id]).iter()
     }
 
     /// Whether the release has what it needs, and is what others need.

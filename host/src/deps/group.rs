@@ -1,10 +1,11 @@
-//! Plugins that have to do with each other, and how well they agree.
+//! Plugins that have to do with each other.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::alive::Alive;
-use super::index::{Edge, Index};
+use super::graph::Graph;
+use super::index::Index;
 use super::set::{ABSENT, Rank, Ranks};
 
 /// Plugins in groups that do not depend on each other, so that what is entangled in one says nothing about
@@ -68,30 +69,19 @@ impl Groups {
     }
 }
 
-/// The members of a group that can be loaded and are not: first those of which the fewest others cannot do
-/// with what they want, and then by name.
-pub(super) fn most_agreed_first(index: &Index<'_>, alive: &Alive, group: &[usize]) -> Vec<usize> {
-    let against: BTreeMap<usize, Vec<usize>> = group
-        .iter()
-        .map(|id| (*id, against(index, alive, *id)))
-        .collect();
-    let of_edge = |edge: &Edge<'_>| {
-        let on = edge.to?;
-        let against = (1..).zip(against.get(&on)?);
-        let fits = edge.fits.and(alive.ranks(on));
-        let fewest = against
-            .filter(|(rank, _)| fits.has(*rank))
-            .map(|(_, against)| *against);
-        Some(fewest.min().unwrap_or(index.plugin(on).dependants.len()))
-    };
-    let dissent = |id: usize| {
-        let edges = index.edges(id, alive.newest(index, id)).iter();
-        edges.filter_map(of_edge).max().unwrap_or(0)
-    };
+/// The members of a group that can be loaded and are not, each after those that its newest release depends
+/// on.
+pub(super) fn dependencies_first(index: &Index<'_>, alive: &Alive, group: &[usize]) -> Vec<usize> {
     let comes = |id: &usize| alive.count(*id) > 0 && !index.plugin(*id).loaded;
-    let mut members: Vec<usize> = group.iter().copied().filter(comes).collect();
-    members.sort_by_cached_key(|id| (dissent(*id), *id));
-    members
+    let members: Vec<usize> = group.iter().copied().filter(comes).collect();
+    let mut graph = Graph::new(members.len());
+    for (from, id) in members.iter().enumerate() {
+        let edges = index.edges(*id, alive.newest(index, *id)).iter();
+        let places = edges.filter_map(|edge| members.binary_search(&edge.to?).ok());
+        places.for_each(|to| graph.connect(from, to));
+    }
+    let order = graph.order().into_iter();
+    order.map(|place| members[place]).collect()
 }
 
 /// The release that is left and that the fewest others cannot do with; of several, the newest.

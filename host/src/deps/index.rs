@@ -11,6 +11,9 @@ use super::error::Need;
 use super::package::Package;
 use super::set::{ABSENT, Rank, Ranks};
 
+/// A package, and its place in the list that it came from.
+type Placed<'a> = (usize, &'a Package);
+
 /// All plugins, by name: the number of one is its place here.
 #[derive(Debug)]
 pub(super) struct Index<'a> {
@@ -55,7 +58,7 @@ impl<'a> Index<'a> {
     /// Of a plugin that is loaded, only what is loaded counts: its other releases are left out, and what
     /// it needs is not asked for again, only held against those that come.
     pub(super) fn new(available: &'a [Package], loaded: &'a [Package]) -> Self {
-        let mut releases: BTreeMap<&PluginName, (bool, Vec<(usize, &Package)>)> = loaded
+        let mut releases: BTreeMap<&PluginName, (bool, Vec<Placed<'_>>)> = loaded
             .iter()
             .map(|package| (&package.name, (true, vec![(0, package)])))
             .collect();
@@ -176,7 +179,7 @@ impl<'a> Index<'a> {
 
 /// A pre-release counts as older than every release, so that it is taken only by a range that names it, or
 /// where there is nothing else. Of two equal versions the one that was given first counts as newer.
-fn age(left: (usize, &Package), right: (usize, &Package)) -> Ordering {
+fn age(left: Placed<'_>, right: Placed<'_>) -> Ordering {
     let (older, newer) = (&left.1.version, &right.1.version);
     let is_release = |version: &Version| version.pre.is_empty();
     is_release(older)
@@ -190,7 +193,7 @@ fn edge<'a>(
     to: Option<usize>,
     dependency: &'a Dependency,
     loaded: bool,
-    releases: &[(usize, &Package)],
+    releases: &[Placed<'_>],
 ) -> Edge<'a> {
     let fitting = releases
         .iter()

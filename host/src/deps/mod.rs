@@ -19,7 +19,7 @@
 //!
 //! The answers are the same whatever the order of the input, but for packages of equal version. They take
 //! time about linear in the number of plugins and dependencies as long as the newest versions go together,
-//! and a bounded number of steps in any case; no function calls itself, so chains may be long.
+//! and a bounded number of steps in any case. No function calls itself, so chains may be long.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -30,9 +30,10 @@
 //! | `index`, `set` | the plugins and their releases by number |
 //! | `alive` | takes away what cannot be loaded whatever else is |
 //! | `choice` | one pass with the newest of everything, which mostly is the answer |
-//! | `search`, `question` | the solver, for where it is not, and what it is told |
-//! | `group` | for whom the solver is asked, and who comes first |
-//! | `explain`, `proof` | why a plugin is refused: the shortest way to the cause, or what the solver found |
+//! | `settled`, `group` | for whom more than that has to be tried |
+//! | `search`, `question`, `steps` | the solver, what it is told, and how long it may take |
+//! | `explain`, `ring` | why a plugin is refused: the shortest way to the cause |
+//! | `proof` | the same, as the solver found it |
 //! | `graph` | orders and cycles |
 
 mod alive;

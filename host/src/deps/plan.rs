@@ -9,7 +9,7 @@ use super::chain::Chain;
 use super::choice::{Choice, choose};
 use super::error::DependencyError;
 use super::explain::Explain;
-use super::group::{Groups, favourite, most_agreed_first};
+use super::group::{Groups, dependencies_first, favourite};
 use super::index::Index;
 use super::package::Package;
 use super::search::{Demand, Found, Search};
@@ -108,10 +108,7 @@ pub fn resolve(available: &[Package], wanted: Wanted<'_>) -> Result<Plan, Depend
             &reach(&index, &alive, settled.chain(releases)),
         );
     }
-    Ok(Plan {
-        order: choice.load_order(&index),
-        refused: Vec::new(),
-    })
+    Ok(Plan::all(&index, &choice))
 }
 
 /// Chooses what can be loaded beside what is loaded: as many of the available plugins as go together, each
@@ -122,15 +119,16 @@ pub fn resolve(available: &[Package], wanted: Wanted<'_>) -> Result<Plan, Depend
 /// [`resolve`], and these:
 ///
 /// - What is loaded stays, in its version: other versions of it are passed over, and whoever does not fit
-///   to it is refused. What it depends on is not asked for again.
-/// - A plugin that does not fit to an optional dependency is refused, and not the dependency.
-/// - Of plugins in a cycle none is loaded; where one in the cycle can do without the next, that one is, if
-///   it comes first by name or the others cannot do without.
-/// - Where plugins ask for different versions of another, those come first that more others agree with,
-///   and then the first by name.
+///   to it is refused. What it needs itself is not asked for again.
+/// - A plugin that does not fit to an optional dependency is refused rather than the dependency.
+/// - Plugins that need each other in a circle are all refused. Where one in the circle can do without the
+///   next, no more are refused than it takes to break it.
+/// - Where not all can be loaded, those come first that go together in their newest versions, dependencies
+///   before dependants and otherwise by name; but rather other ones, if more can be loaded then.
 ///
-/// No refused plugin could be added to the plan. Where versions are so entangled that finding out takes too
-/// long, only the newest versions are considered, and who does not fit then may get `deps.undecided`.
+/// No refused plugin could be added to the plan. Where versions are so entangled that the search for it is
+/// given up, the plan may have fewer plugins than it could, and a plugin of which nothing else can be said
+/// gets `deps.undecided`.
 ///
 /// ```
 /// use plg_host::deps::{Package, plan};
@@ -162,10 +160,13 @@ pub fn resolve(available: &[Package], wanted: Wanted<'_>) -> Result<Plan, Depend
 pub fn plan(available: &[Package], loaded: &[Package]) -> Plan {
     let index = Index::new(available, loaded);
     let alive = Alive::of(&index);
-    let search = Search::new(&index, &alive);
     let all: Vec<usize> = (0..index.len()).collect();
     let mut choice = Choice::new(&index);
     let refused = choose(&index, &all, |id| alive.newest(&index, id), &mut choice);
+    if refused.is_empty() {
+        return Plan::all(&index, &choice);
+    }
+    let search = Search::new(&index, &alive);
     let groups = Groups::of(&index, |id| search.settled(id) || alive.count(id) == 0);
     for group in groups.with(refused.into_iter().filter(|id| alive.count(*id) > 0)) {
         if group.iter().any(|id| alive.count(*id) > 1) {
@@ -189,6 +190,15 @@ pub fn plan(available: &[Package], loaded: &[Package]) -> Plan {
     Plan {
         order: choice.load_order(&index),
         refused: names.zip(errors).collect(),
+    }
+}
+
+impl Plan {
+    fn all(index: &Index<'_>, choice: &Choice) -> Self {
+        Self {
+            order: choice.load_order(index),
+            refused: Vec::new(),
+        }
     }
 }
 
@@ -217,16 +227,36 @@ fn improve(
     search: &Search<'_>,
     choice: &mut Choice,
 ) {
-    let hoped = most_agreed_first(index, alive, group);
-    let loaded = group.iter().copied().filter(|id| index.plugin(*id).loaded);
-    let demand = Demand {
-        needed: &loaded.collect::<Vec<_>>(),
+    let is_loaded = |id: &usize| index.plugin(*id).loaded;
+    let loaded: Vec<usize> = group.iter().copied().filter(is_loaded).collect();
+    // At least those that go together in their newest releases.
+    let members = dependencies_first(index, alive, group).into_iter();
+    let (present, left_out): (Vec<_>, Vec<_>) = members.partition(|id| choice.has(*id));
+    let mut hoped = [present, left_out].concat();
+    let mut best: Option<BTreeMap<usize, Rank>> = None;
+    // Few may have come before many. Those who are left out come first the next time, as long as that helps.
+    while let Found::Releases(releases) = search.run(Demand {
+        needed: &loaded,
         hoped: &hoped,
-    };
-    if let Found::Releases(releases) = search.run(demand) {
-        return choice.replace(&hoped, &releases.into_iter().collect());
+    }) {
+        if best
+            .as_ref()
+            .is_some_and(|best| best.len() >= releases.len())
+        {
+            break;
+        }
+        let releases = best.insert(releases.into_iter().collect());
+        let (present, left_out): (Vec<_>, Vec<_>) =
+            hoped.iter().partition(|id| releases.contains_key(*id));
+        if left_out.len() <= 1 {
+            break;
+        }
+        hoped = [left_out, present].concat();
     }
-    // The best that can be told in one more pass.
+    if let Some(best) = best {
+        return choice.replace(&hoped, &best);
+    }
+    // It is too much for the solver. One more pass, with what most others can do with.
     let newest = choice.of(&hoped);
     choice.replace(&hoped, &BTreeMap::new());
     choose(index, &hoped, |id| favourite(index, alive, id), choice);

@@ -110,8 +110,10 @@ impl Attempt<'_> {
         let is_loaded = |id: usize| self.index.plugin(id).loaded;
         let edges = self.index.edges(id, rank).iter();
         let asked = edges.filter_map(|edge| {
-            let is_open = |to: &usize| !self.settled.has(*to) && !(is_loaded(id) && is_loaded(*to));
-            let to = edge.to.filter(is_open)?;
+            let to = edge.to.filter(|to| !self.settled.has(*to))?;
+            if is_loaded(id) && is_loaded(to) {
+                return None;
+            }
             let fits = edge.fits.and(self.alive.ranks(to));
             let fits = match edge.optional {
                 true => fits.or(&Ranks::one(ABSENT)),

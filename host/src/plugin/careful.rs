@@ -236,8 +236,9 @@ impl Plugin {
                 }
                 Err(Refused::Empty) => {
                     // Who is inside already must be let through, or it would wait for itself.
-                    if self.gate.is_inside(number)
-                        && let Some(generation) = self.paused().clone()
+                    let held = self.paused().clone();
+                    if let Some(generation) = held
+                        && self.gate.is_inside(number)
                     {
                         return self.call_apart(here, &generation, entry, label, context);
                     }
