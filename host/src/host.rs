@@ -228,7 +228,7 @@ impl Host {
     /// What this host does from now on, as an iterator that waits for the next event.
     ///
     /// ```
-    /// # let host = plg_host::Host::builder().build()?;
+    /// # let host = plg_host::Host::builder().plugin_dir("plugins").build()?;
     /// let mut events = host.events();
     /// host.load_all()?;
     /// assert_eq!(events.try_next().map(|event| event.step), Some(plg_host::Step::Discover));

@@ -402,7 +402,8 @@ fn a_raw_thread_of_a_plugin_that_lies_about_its_hooks_crashes_the_process() {
     });
     let signal = ended.status.signal();
     assert_eq!(signal, Some(libc::SIGSEGV), "{}", ended.output);
-    assert!(ended.output.contains("Ok(Unmapped)"), "{}", ended.output);
+    // It may crash before it can say so.
+    assert!(!ended.output.contains("Retained"), "{}", ended.output);
 }
 
 /// Row 105: plugins call each other through the host while both are upgraded.
