@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`bundle`] | `.plg`: a plugin for any number of platforms in one file |
 //! | [`manifest`] | `plugin.json`: bytes in, a checked [`Manifest`] or every problem at once out |
 //! | [`name`] | [`PluginName`], [`Label`] and [`Permission`]: the strings that have rules |
 //! | [`text`] | [`Text`], prose that is safe to print, and the error all checked strings share |
@@ -16,6 +17,7 @@
 //! # Ok::<(), plg_packaging::ManifestError>(())
 //! ```
 
+pub mod bundle;
 pub mod digest;
 pub mod manifest;
 pub mod name;

@@ -1,0 +1,30 @@
+//! The `.plg` file: a gzip'd tar with a strict grammar, described in `packaging/FORMAT.md`.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`contents`] | `contents.json`: the digest of every member, and what a signature covers |
+//! | [`path`] | [`MemberPath`]: where a member may stand |
+//! | [`target`] | [`Target`]: the platform that a library is for |
+//! | [`limits`] | [`Limits`]: how much a bundle may take |
+//! | [`error`] | [`BundleError`]: why a bundle is refused |
+
+pub mod contents;
+pub mod error;
+pub mod limits;
+pub mod path;
+pub mod target;
+
+pub use contents::{Contents, Member};
+pub use error::BundleError;
+pub use limits::Limits;
+pub use path::MemberPath;
+pub use target::Target;
+
+/// The name of the member that describes the plugin, always the first.
+pub const MANIFEST: &str = "plugin.json";
+/// The name of the member with the digests of all others.
+pub const CONTENTS: &str = "contents.json";
+/// The name of the signature of [`CONTENTS`], in minisign's format.
+pub const SIGNATURE: &str = "contents.json.minisig";
+/// How the name of a bundle ends.
+pub const EXTENSION: &str = "plg";
