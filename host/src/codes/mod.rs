@@ -10,6 +10,7 @@
 //! ```
 
 mod abi;
+mod bundle;
 mod call;
 mod command;
 mod deps;
@@ -19,8 +20,11 @@ mod host;
 mod manifest;
 mod native;
 mod native_load;
+mod pack;
 mod plugin;
+mod signature;
 mod state;
+mod store;
 mod upgrade;
 mod watch;
 
@@ -151,6 +155,7 @@ pub fn similar(code: &str) -> Vec<&'static Code> {
 static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
     let families = [
         abi::ROWS,
+        bundle::ROWS,
         command::ROWS,
         deps::ROWS,
         call::ROWS,
@@ -160,9 +165,12 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         manifest::ROWS,
         native::ROWS,
         native_load::ROWS,
+        pack::ROWS,
         plugin::ROWS,
         upgrade::ROWS,
+        signature::ROWS,
         state::ROWS,
+        store::ROWS,
         watch::ROWS,
     ];
     let mut all = families.concat();

@@ -5,19 +5,25 @@
 //! | [`contents`] | `contents.json`: the digest of every member, and what a signature covers |
 //! | [`path`] | [`MemberPath`]: where a member may stand |
 //! | [`target`] | [`Target`]: the platform that a library is for |
+//! | [`head`] | [`Head`]: what is known before the payload is read |
+//! | [`sink`] | [`Sink`]: where members go |
 //! | [`limits`] | [`Limits`]: how much a bundle may take |
 //! | [`error`] | [`BundleError`]: why a bundle is refused |
 
 pub mod contents;
 pub mod error;
+pub mod head;
 pub mod limits;
 pub mod path;
+pub mod sink;
 pub mod target;
 
 pub use contents::{Contents, Member};
 pub use error::BundleError;
+pub use head::{Head, Listed};
 pub use limits::Limits;
 pub use path::MemberPath;
+pub use sink::Sink;
 pub use target::Target;
 
 /// The name of the member that describes the plugin, always the first.

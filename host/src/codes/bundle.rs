@@ -1,0 +1,5 @@
+//! Codes of bundles.
+
+use super::Code;
+
+pub(super) const ROWS: &[Code] = &[];

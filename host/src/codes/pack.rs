@@ -1,0 +1,5 @@
+//! Codes of packing.
+
+use super::Code;
+
+pub(super) const ROWS: &[Code] = &[];

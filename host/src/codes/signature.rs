@@ -1,0 +1,5 @@
+//! Codes of signatures and trust.
+
+use super::Code;
+
+pub(super) const ROWS: &[Code] = &[];
