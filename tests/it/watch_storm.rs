@@ -15,6 +15,8 @@ use crate::support::{Variant, stamped_bytes, wait_until};
 use crate::watch::{Watched, options, write_slowly};
 
 const GOOD: &str = "fixture-good";
+/// The number of the first build. Some smaller ones mean to the fixture that it is to fail.
+const FIRST: u64 = 10_000;
 
 /// How often the library is replaced: 30 times, or 1,000 in a campaign.
 fn replacements() -> u64 {
@@ -33,6 +35,15 @@ struct Weather {
     /// The newest build that was written.
     most: AtomicU64,
     over: AtomicBool,
+}
+
+/// Tells the callers that it is over, also when the thread that replaces gives up.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What a caller counts for itself.
@@ -127,13 +138,15 @@ fn a_storm_of_replacements_loses_nothing() {
             weather.least.store(number, Ordering::Release);
             start.elapsed()
         };
-        bring(1);
+        bring(FIRST);
         let good = watched.host.plugin(GOOD).expect("it is loaded");
         let start = Instant::now();
         let (ledger, mut times) = thread::scope(|scope| {
             let callers = [(); 2].map(|()| scope.spawn(|| call(&weather, &good)));
-            let times: Vec<_> = (2..2 + replacements()).map(&mut bring).collect();
-            weather.over.store(true, Ordering::Relaxed);
+            let over = Over(&weather.over);
+            let numbers = FIRST + 1..=FIRST + replacements();
+            let times: Vec<_> = numbers.map(&mut bring).collect();
+            drop(over);
             let ledgers = callers.map(|caller| caller.join().expect("a caller ends"));
             let [one, two] = ledgers;
             let sum = Ledger {
