@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plg_host::{
-    CallFailure, Cancel, Context, Error, Event, Events, Handle, HookOptions, Host, Limits,
-    LostThread, Phase, Reason, Step, Unloaded, Value, Verdict,
+    CallFailure, CanaryOptions, Cancel, Context, Error, Event, Events, Handle, HookOptions, Host,
+    Limits, LostThread, Phase, Reason, Step, Unloaded, Value, Verdict,
 };
 use plg_tests::isolated;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -16,7 +16,7 @@ use crate::support::busy::{Board, busy, busy_library, busy_named};
 use crate::support::lines::Lines;
 use crate::support::plugins::{Baseline, bad, good, host, loaded, number, refused};
 use crate::support::process::become_nobody;
-use crate::support::wait_until;
+use crate::support::{Variant, stamped, wait_until};
 
 /// Long enough for a call that ends by itself on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -253,28 +253,82 @@ fn an_upgrade_makes_a_stuck_plugin_answer() {
     }
 }
 
-/// Nor does anybody wait until it is certain that they do not come back.
+isolated! {
+    /// Nor does anybody wait until it is certain that they do not come back. In a process of its own nobody
+    /// has begun to count when the first thread is lost.
+    fn a_new_build_answers_while_lost_threads_are_waited_for() {
+        let limits = Limits { in_flight: 1, drain: LONG, ..Limits::default() };
+        let host = host_with(limits);
+        let (busy, board) = (busy(&host), Board::new());
+        lose(&busy, board);
+        thread::scope(|scope| {
+            let library = busy_library(&["BUILD=2"]);
+            let upgrade = scope.spawn(|| host.upgrade("busy", library));
+            wait_until("the new build", || {
+                busy.generation() == Some(2) && !busy.snapshot().stuck
+            });
+            assert_eq!(number(&busy, "build"), 2);
+            let mut ctx = Context::new().timeout(LONG);
+            busy.call("build", &mut ctx).unwrap();
+            assert_eq!(lost(&busy).len(), 1);
+            board.open();
+            let upgraded = upgrade.join().unwrap().unwrap();
+            assert_eq!(upgraded.retired, Unloaded::Unmapped);
+        });
+    }
+}
+
+/// Nor is its state lost to those that are inside the old build.
 #[test]
-fn a_new_build_answers_while_lost_threads_are_waited_for() {
+fn a_stuck_plugin_hands_its_state_over() {
+    let directory = tempfile::tempdir().unwrap();
     let host = host_with(Limits {
-        in_flight: 1,
-        drain: LONG,
-        ..Limits::default()
+        lost: 1,
+        state: LONG,
+        ..hasty()
     });
+    let [one, two] = [1, 2].map(|build| stamped(directory.path(), Variant::State, build));
+    let plugin = host.load(one).unwrap();
+    let mut remember = Context::new().with("number", 7);
+    plugin.call("remember", &mut remember).unwrap();
+    // It ends some day, and by then this test has.
+    let nap = Context::new().with("ms", 50_000).with("stubborn", true);
+    refused(plugin.call("nap", &mut nap.timeout(SHORT)), "call.timeout");
+    refused(plugin.call("recall", &mut Context::new()), "plugin.stuck");
+    let upgraded = host.upgrade("fixture-good", two).unwrap();
+    let reason = Reason::Calls(1);
+    assert_eq!(upgraded.retired, Unloaded::Retained { reason });
+    assert_eq!(number(&plugin, "recall"), 7);
+    assert_eq!(number(&plugin, "build"), 2);
+    assert_eq!(lost(&plugin).len(), 1);
+}
+
+/// A build on trial that loses threads goes, and the other one answers all calls again.
+#[test]
+fn a_canary_that_loses_threads_ends() {
+    let host = host_with(hasty());
     let (busy, board) = (busy(&host), Board::new());
-    lose(&busy, board);
-    thread::scope(|scope| {
-        let library = busy_library(&["BUILD=2"]);
-        let upgrade = scope.spawn(|| host.upgrade("busy", library));
-        wait_until("the new build", || busy.generation() == Some(2));
-        assert_eq!(number(&busy, "build"), 2);
-        let mut ctx = Context::new().timeout(LONG);
-        busy.call("build", &mut ctx).unwrap();
-        assert_eq!(lost(&busy).len(), 1);
-        board.open();
-        let upgraded = upgrade.join().unwrap().unwrap();
-        assert_eq!(upgraded.retired, Unloaded::Unmapped);
+    let mut events = host.events();
+    let options = CanaryOptions {
+        stages: vec![100],
+        calls: u64::MAX,
+        ..CanaryOptions::default()
+    };
+    host.canary("busy", busy_library(&["BUILD=2"]), options)
+        .unwrap();
+    assert_eq!(number(&busy, "build"), 2);
+    (0..4).for_each(|_| lose(&busy, board));
+    wait_until("the canary to end", || busy.snapshot().canary.is_none());
+    wait_until("the other build", || number(&busy, "build") == 1);
+    assert!(lost(&busy).iter().all(|lost| lost.generation == 2));
+    assert!(!busy.snapshot().stuck);
+    wait_until("it to be told", || {
+        events
+            .try_next()
+            .is_some_and(|event| event.code == Some("upgrade.returned"))
     });
+    board.open();
+    wait_for_lost(&busy, 0);
 }
 
 /// A leased build that is not the current one loses threads of its own.

@@ -16,7 +16,8 @@ use crate::plugin::workers::acting;
 ///
 /// It runs on a thread of its own. A panic in it is caught and logged, and counts as no objection. What
 /// it takes longer than [`Limits::hook`](crate::Limits::hook) to object to goes ahead, and until it has
-/// caught up it is not asked; events that it has no room for are dropped.
+/// caught up it is not asked; events that it has no room for are dropped. What it makes the host do itself
+/// it is not asked or told about.
 pub trait Hook: Send + 'static {
     /// Something is about to happen; says whether it may. Not asked about what cannot be prevented:
     /// crashes, demotions and notices.

@@ -30,6 +30,8 @@ struct State {
     waiting: usize,
     /// Calls that entered before anybody counted, each by its thread and how that shows that it left.
     uncounted: Vec<Lane>,
+    /// Those that will not be among them.
+    forfeited: Vec<Lane>,
 }
 
 /// A thread's number, and what its lane in the gate shows while the call is inside.
@@ -149,6 +151,8 @@ impl Bulkhead {
             if let (false, Some(begin)) = (state.counting, request.begin) {
                 state.counting = true;
                 state.uncounted = begin();
+                let forfeited = std::mem::take(&mut state.forfeited);
+                state.uncounted.retain(|lane| !forfeited.contains(lane));
             }
             if request.thread.is_some_and(|thread| state.holds(thread)) {
                 break Ok(None);
@@ -233,13 +237,17 @@ impl Bulkhead {
         self.lock().newest
     }
 
-    /// Gives the places away that a thread took, up to that number: it is inside code that is not called any
-    /// more, and may never come back.
-    pub(crate) fn forfeit(&self, thread: usize, newest: u64) {
+    /// Gives the places away that a thread took, up to that number, and what its lane shows: it is inside code
+    /// that is not called any more, and may never come back.
+    pub(crate) fn forfeit(&self, lane: Lane, newest: u64) {
         let mut state = self.lock();
-        let its = |place: &Place| place.thread == Some(thread) && place.number <= newest;
+        let its = |place: &Place| place.thread == Some(lane.0) && place.number <= newest;
         state.taken.retain(|place| !its(place));
-        state.uncounted.retain(|(inside, _)| *inside != thread);
+        if state.counting {
+            state.uncounted.retain(|uncounted| *uncounted != lane);
+        } else if !state.forfeited.contains(&lane) {
+            state.forfeited.push(lane);
+        }
         drop(state);
         self.freed.notify_all();
     }

@@ -195,6 +195,12 @@ impl<T, L: Default, A: Atomics> Gate<T, L, A> {
         self.occupied(true)
     }
 
+    /// What the lane of a thread shows now.
+    pub(crate) fn lane_of(&self, thread: usize) -> (usize, u64) {
+        let shown = self.lane(thread).map(|lane| lane.sequence.acquire());
+        (thread, shown.unwrap_or_default())
+    }
+
     /// Whether a call that [`inside`](Self::inside) found is still inside.
     pub fn is_still_inside(&self, (number, sequence): (usize, u64)) -> bool {
         self.lane(number)
@@ -275,9 +281,9 @@ impl<T> Replaced<T> {
         self.inside.len()
     }
 
-    /// The threads of those calls.
-    pub(crate) fn threads(&self) -> impl Iterator<Item = usize> {
-        self.inside.iter().map(|(thread, _)| *thread)
+    /// The lanes of those calls.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.inside.iter().copied()
     }
 
     /// The value, for reading.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use super::bulkhead::Lane;
 use super::care::Reason;
 use super::generation::Generation;
 use super::record::Plugin;
@@ -92,8 +93,9 @@ impl Plugin {
         let number = current.as_ref().map_or(0, |generation| generation.number);
         let canary = self.canary_generation();
         for thread in lost.outside([Some(number), canary]) {
-            self.bulkhead.forfeit(thread, u64::MAX);
-            self.sent.forfeit(thread, u64::MAX);
+            let lane = self.gate.lane_of(thread);
+            self.bulkhead.forfeit(lane, u64::MAX);
+            self.sent.forfeit(lane, u64::MAX);
         }
         let limit = self.lost_limit();
         let in_canary = canary.filter(|canary| lost.inside(*canary) >= limit);
@@ -153,6 +155,12 @@ impl Plugin {
             .iter()
             .map(|entry| entry.lost.clone())
             .collect()
+    }
+
+    /// Whether all of these are.
+    pub(super) fn are_lost(&self, mut lanes: impl Iterator<Item = Lane>) -> bool {
+        let lost = self.lost();
+        lanes.all(|(thread, _)| lost.threads.iter().any(|entry| entry.number == thread))
     }
 
     /// How many of them are inside that generation.

@@ -186,11 +186,12 @@ impl<'plugin> Turn<'plugin> {
         self.0.lock().previous.get_or_insert(previous);
     }
 
-    /// Holds new calls back and waits until nobody is inside the current generation.
+    /// Holds new calls back and waits until nobody is inside the current generation but threads that are
+    /// lost: those may never leave it, and were given up by their callers.
     ///
     /// # Errors
     ///
-    /// Calls are still inside after `limit`. They and new ones go on in the current generation.
+    /// Others are still inside after `limit`. They and new ones go on in the current generation.
     pub(crate) fn hold_back(&self, limit: Duration) -> Result<Held<'plugin>, HeldBack> {
         let Some(current) = self.0.current() else {
             return Err(HeldBack::Empty);
@@ -210,7 +211,8 @@ impl<'plugin> Turn<'plugin> {
             replaced,
             canary: false,
         };
-        let drained = wait(limit, || passed.is_drained(self.0));
+        let gone = || passed.is_drained(self.0) || self.0.are_lost(passed.replaced.lanes());
+        let drained = wait(limit, gone);
         let calls = passed.replaced.calls();
         self.0.lock().passed.push(passed);
         if drained {
@@ -358,9 +360,11 @@ impl<'plugin> Turn<'plugin> {
                 Ok(generation) => Remains::Held(generation),
                 Err(passed) => {
                     // Whoever stays inside the old code takes no place from callers of the new.
-                    for thread in passed.replaced.threads() {
-                        self.0.bulkhead.forfeit(thread, newest.0);
-                        self.0.sent.forfeit(thread, newest.1);
+                    for lane in passed.replaced.lanes() {
+                        // Those of a canary took places, and its gate shows other sequences.
+                        let lane = if passed.canary { (lane.0, 0) } else { lane };
+                        self.0.bulkhead.forfeit(lane, newest.0);
+                        self.0.sent.forfeit(lane, newest.1);
                     }
                     let reason = Reason::Calls(passed.replaced.calls());
                     return Err((Remains::Replaced(passed), reason));
