@@ -13,6 +13,7 @@ use rustix::process::geteuid;
 use thiserror::Error;
 
 use crate::limits::Limits;
+use crate::loader::bundle::{self, Bundled};
 use crate::loader::image::{Bytes, kind};
 use crate::loader::{io_code, manifest_of};
 
@@ -25,9 +26,9 @@ pub const MANIFEST: &str = "plugin.json";
 pub struct Candidate {
     /// What it says about itself.
     pub manifest: Manifest,
-    /// Its library. Whether that can be loaded shows when it is.
+    /// Its library, or the bundle with it. Whether that can be loaded shows when it is.
     pub library: PathBuf,
-    /// The directory with its `plugin.json`; `None` for a bare library.
+    /// The directory with its `plugin.json`; `None` for a bare library or bundle.
     pub directory: Option<PathBuf>,
     /// What is odd about the manifest.
     pub warnings: Vec<Problem>,
@@ -139,14 +140,14 @@ impl DiscoverError {
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) allow_unsafe_directories: bool,
-    pub(crate) image_bytes: u64,
+    pub(crate) limits: Limits,
 }
 
 impl Rules {
     pub(crate) fn new(limits: &Limits, allow_unsafe_directories: bool) -> Self {
         Self {
             allow_unsafe_directories,
-            image_bytes: limits.image_bytes,
+            limits: limits.clone(),
         }
     }
 }
@@ -245,10 +246,8 @@ pub(crate) fn children(base: &Path) -> Result<Vec<PathBuf>, DiscoverError> {
         let name = entry.file_name();
         let is_hidden = name.as_encoded_bytes().starts_with(b".");
         // There may be many other files, and this costs nothing for each.
-        let is_other = || {
-            let is_library = name.as_encoded_bytes().ends_with(b".so");
-            !is_library && entry.file_type().is_ok_and(|kind| kind.is_file())
-        };
+        let is_other =
+            || !is_library(Path::new(&name)) && entry.file_type().is_ok_and(|kind| kind.is_file());
         if !is_hidden && !is_other() {
             children.push(base.join(name));
         }
@@ -293,11 +292,10 @@ pub(crate) fn look_at(
         }
         return Some(in_directory(path, parsed, rules).map(|candidate| (candidate, None)));
     }
-    let is_library = path.extension().is_some_and(|extension| extension == "so");
     if !metadata.is_file() {
         return kind_problem(kind(&metadata.file_type()));
     }
-    if !is_library {
+    if !is_library(path) {
         return None;
     }
     if metadata.len() == 0 {
@@ -402,7 +400,12 @@ pub(crate) fn library_names(manifest: &Manifest) -> Vec<String> {
     }
 }
 
-/// A library that describes itself.
+/// Whether a file holds a library, by its name: it is one, or a bundle.
+fn is_library(path: &Path) -> bool {
+    bundle::is_bundle(path) || path.extension().is_some_and(|extension| extension == "so")
+}
+
+/// A library that describes itself, or the one in a bundle.
 fn bare(
     path: &Path,
     metadata: &Metadata,
@@ -413,8 +416,13 @@ fn bare(
         path: path.to_owned(),
         source,
     };
-    let bytes = Bytes::read(path, rules.image_bytes).map_err(refused)?;
-    let parsed = manifest_of(&bytes).map_err(refused)?;
+    let (parsed, bytes) = if bundle::is_bundle(path) {
+        let Bundled { parsed, library } = bundle::read(path, &rules.limits).map_err(refused)?;
+        (parsed, library)
+    } else {
+        let bytes = Bytes::read(path, rules.limits.image_bytes).map_err(refused)?;
+        (manifest_of(&bytes).map_err(refused)?, bytes)
+    };
     let candidate = Candidate {
         manifest: parsed.manifest,
         library: path.to_owned(),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use plg_packaging::bundle;
+
 /// Every cap, with defaults that suit a server.
 ///
 /// ```
@@ -28,6 +30,8 @@ pub struct Limits {
     pub labels: usize,
     /// Bytes of a plugin's library.
     pub image_bytes: u64,
+    /// What a bundle may take.
+    pub bundle: bundle::Limits,
     /// How long an upgrade or an unload waits for calls in the old generation.
     pub drain: Duration,
     /// How long an unload waits for a plugin's own threads after `stop`.
@@ -65,6 +69,7 @@ impl Default for Limits {
             text_bytes: 16 << 10,
             labels: 1024,
             image_bytes: 1 << 30,
+            bundle: bundle::Limits::default(),
             drain: Duration::from_secs(5),
             stop: Duration::from_secs(2),
             probe: Duration::from_secs(2),

@@ -3,9 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use plg_packaging::bundle::BundleError;
 use plg_packaging::{Digest, ManifestError};
 use thiserror::Error;
 
+use super::io_code;
 use super::preflight::Finding;
 
 /// Why a file was not loaded. No code of it ran in the host but for the last three: then constructors
@@ -47,6 +49,14 @@ pub enum LoadError {
         path: PathBuf,
         /// The first finding that refuses.
         finding: Box<Finding>,
+    },
+    /// It is no bundle, or not one for this machine.
+    #[error("refused the bundle `{}`", path.display())]
+    Bundle {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: BundleError,
     },
     /// The manifest is not one.
     #[error("refused the manifest of `{}`", path.display())]
@@ -161,6 +171,7 @@ impl LoadError {
             Self::Kind { .. } => "dir.kind",
             Self::TooLarge { .. } => "native.too_large",
             Self::Refused { finding, .. } => finding.code,
+            Self::Bundle { source, .. } => source.code(),
             Self::Manifest { source, .. } => source.code(),
             Self::Identity { .. } => "manifest.identity",
             Self::Hash { .. } => "native.hash",
@@ -172,17 +183,5 @@ impl LoadError {
             Self::Descriptor { .. } | Self::Init { .. } => "native.init",
             Self::Layout { .. } => "abi.layout",
         }
-    }
-}
-
-/// The code of an error of the file system.
-pub(crate) fn io_code(error: &io::Error) -> &'static str {
-    const EMFILE: i32 = 24;
-    const ENFILE: i32 = 23;
-    match error.kind() {
-        io::ErrorKind::NotFound => "io.not_found",
-        io::ErrorKind::PermissionDenied => "io.denied",
-        _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => "io.emfile",
-        _ => "io.failed",
     }
 }

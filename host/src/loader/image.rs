@@ -1,6 +1,6 @@
 //! A plugin's bytes: read once, then sealed, so that what was checked is what runs.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -51,26 +51,13 @@ pub(crate) struct Scratch {
 }
 
 impl Bytes {
-    /// Reads a regular file of at most `limit` bytes. A fifo or a socket of that name is refused
-    /// without waiting for a writer.
+    /// Reads a regular file of at most `limit` bytes.
     pub(crate) fn read(path: &Path, limit: u64) -> Result<Self, LoadError> {
         let failed = |source| LoadError::Read {
             path: path.to_owned(),
             source,
         };
-        let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags(nonblock)
-            .open(path)
-            .map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(LoadError::Kind {
-                path: path.to_owned(),
-                found: kind(&metadata.file_type()),
-            });
-        }
+        let (mut file, metadata) = open(path)?;
         let too_large = |size| LoadError::TooLarge {
             path: path.to_owned(),
             size,
@@ -113,6 +100,14 @@ impl Bytes {
         })
     }
 
+    /// Bytes that were taken out of the bundle at `path`.
+    pub(crate) fn taken(path: &Path, bytes: Vec<u8>) -> Self {
+        Self {
+            path: path.to_owned(),
+            bytes,
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -140,6 +135,28 @@ impl Bytes {
             }),
         }
     }
+}
+
+/// Opens a regular file. A fifo or a socket of that name is refused without waiting for a writer.
+pub(crate) fn open(path: &Path) -> Result<(File, Metadata), LoadError> {
+    let failed = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblock)
+        .open(path)
+        .map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(LoadError::Kind {
+            path: path.to_owned(),
+            found: kind(&metadata.file_type()),
+        });
+    }
+    Ok((file, metadata))
 }
 
 impl Image {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use plg_packaging::{Digest, Manifest, Parsed};
 
 use super::LoadError;
+use super::bundle;
 use super::image::{Bytes, Image, Scratch};
 use super::library::Library;
 use super::preflight::{Facts, Rules, preflight};
@@ -118,7 +119,7 @@ impl Loader {
     pub(crate) fn read(&self, path: &Path, known: Known) -> Result<Bytes, LoadError> {
         let bytes = match known.bytes {
             Some(bytes) => bytes,
-            None => Bytes::read(path, self.limits.image_bytes)?,
+            None => bundle::library(path, &self.limits)?,
         };
         let Some(expected) = known.digest else {
             return Ok(bytes);

@@ -4,6 +4,7 @@
 //! [`library`] maps the sealed bytes, never the path the user gave. [`probe`] tries a doubtful image in
 //! a child first. [`load`](self) goes through these steps in order.
 
+pub(crate) mod bundle;
 mod error;
 pub(crate) mod image;
 #[cfg(feature = "abi_stable")]
@@ -14,6 +15,6 @@ pub mod preflight;
 pub mod probe;
 
 pub use error::LoadError;
-pub(crate) use error::io_code;
 pub(crate) use image::Bytes;
 pub(crate) use load::{Known, Loader, Mapped, manifest_of};
+pub(crate) use plg_packaging::bundle::error::io_code;
