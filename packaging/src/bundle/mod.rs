@@ -7,6 +7,7 @@
 //! | [`target`] | [`Target`]: the platform that a library is for |
 //! | [`head`] | [`Head`]: what is known before the payload is read |
 //! | [`sink`] | [`Sink`]: where members go |
+//! | [`pack`] | [`pack::Draft`]: from files to a bundle |
 //! | [`limits`] | [`Limits`]: how much a bundle may take |
 //! | [`error`] | [`BundleError`]: why a bundle is refused |
 
@@ -14,6 +15,7 @@ pub mod contents;
 pub mod error;
 pub mod head;
 pub mod limits;
+pub mod pack;
 pub mod path;
 pub mod sink;
 pub mod target;
@@ -22,6 +24,7 @@ pub use contents::{Contents, Member};
 pub use error::BundleError;
 pub use head::{Head, Listed};
 pub use limits::Limits;
+pub use pack::PackError;
 pub use path::MemberPath;
 pub use sink::Sink;
 pub use target::Target;
