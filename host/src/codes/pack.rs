@@ -4,6 +4,14 @@ use super::Actor::Author;
 use super::{Code, error};
 
 pub(super) const ROWS: &[Code] = &[
+    error("pack.breaks", Author, "the version does not say how much changed")
+        .help("raise the version in `plugin.json`; `--force` packs it as it is")
+        .text(
+            "Compared with the build that it would replace, the plugin has lost or added something that others rely on: labels, \
+             routes, dependencies, permissions, or hosts that can load it. By semver its version would have to be at least the \
+             one in the message; before 1.0.0 the first number that is not zero counts as the major one. Who depends on the \
+             plugin by version would get the change without being asked. Nothing was written.",
+        ),
     error("pack.changed", Author, "a file changed while it was packed")
         .help("pack again when no build or editor writes to the file")
         .text(
