@@ -401,7 +401,7 @@ pub(crate) fn library_names(manifest: &Manifest) -> Vec<String> {
 }
 
 /// Whether a file holds a library, by its name: it is one, or a bundle.
-fn is_library(path: &Path) -> bool {
+pub(crate) fn is_library(path: &Path) -> bool {
     bundle::is_bundle(path) || path.extension().is_some_and(|extension| extension == "so")
 }
 

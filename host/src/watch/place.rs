@@ -253,7 +253,7 @@ impl Libraries {
         rules: &Rules,
     ) -> io::Result<Option<Picture>> {
         if !metadata.is_dir() {
-            let is_library = path.extension().is_some_and(|extension| extension == "so");
+            let is_library = discovery::is_library(path);
             let meant = is_library || !metadata.is_file();
             return Ok(meant.then(|| Picture::File(Stamp::new(metadata))));
         }
