@@ -8,6 +8,7 @@ use crate::deps::DependencyError;
 use crate::discovery::DiscoverError;
 use crate::host::HostError;
 use crate::loader::LoadError;
+use crate::store::StoreError;
 use crate::upgrade::UpgradeError;
 
 /// What went wrong, by what was attempted. Every error has a stable [`code`](Self::code), which
@@ -32,6 +33,9 @@ pub enum Error {
     /// Plugins that depend on each other do not go together.
     #[error(transparent)]
     Dependency(Box<DependencyError>),
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(Box<StoreError>),
     /// The host itself cannot do it.
     #[error(transparent)]
     Host(Box<HostError>),
@@ -73,6 +77,7 @@ impl Error {
             Self::Discover(error) => error.code(),
             Self::Upgrade(error) => error.code(),
             Self::Dependency(error) => error.code(),
+            Self::Store(error) => error.code(),
             Self::Host(error) => error.code(),
             Self::NotFound { .. } => "plugin.not_found",
             Self::NotLoaded { .. } => "plugin.unloaded",
@@ -112,6 +117,7 @@ boxed!(
     DiscoverError => Discover,
     UpgradeError => Upgrade,
     DependencyError => Dependency,
+    StoreError => Store,
     HostError => Host
 );
 

@@ -67,6 +67,7 @@ mod plugin;
 pub mod quarantine;
 pub mod sentinel;
 mod state;
+pub mod store;
 mod transport;
 mod upgrade;
 #[cfg(feature = "watch")]
