@@ -19,6 +19,7 @@ use crate::loader::probe::Prober;
 use crate::plugin::ReturnPolicy;
 use crate::quarantine::Quarantine;
 use crate::state::Directory;
+use crate::store::{Options, Store};
 
 /// Sets up a [`Host`].
 ///
@@ -37,6 +38,7 @@ pub struct Builder {
     allow_unsafe_directories: bool,
     image_directory: Option<PathBuf>,
     state_directory: Option<PathBuf>,
+    home: Option<PathBuf>,
     prober: Option<PathBuf>,
     return_policy: Option<ReturnPolicy>,
     hooks: Vec<(HookOptions, Box<dyn Hook + Sync>)>,
@@ -53,6 +55,7 @@ impl Default for Builder {
             allow_unsafe_directories: false,
             image_directory: None,
             state_directory: None,
+            home: None,
             prober: None,
             return_policy: Some(ReturnPolicy::default()),
             hooks: Vec::new(),
@@ -114,6 +117,13 @@ impl Builder {
         self
     }
 
+    /// Has a [store](crate::store) of installed plugins in this directory, which [`Host::load_all`] loads as
+    /// well. It is made by the first install, for this user alone.
+    pub fn home(mut self, directory: impl AsRef<Path>) -> Self {
+        self.home = Some(directory.as_ref().to_owned());
+        self
+    }
+
     /// Tries every image in a child before it is mapped here. The child is `program`, which must call
     /// [`probe::run_if_asked`](crate::probe::run_if_asked): an app's own program, or `plg`.
     pub fn probe_with(mut self, program: impl AsRef<Path>) -> Self {
@@ -145,7 +155,7 @@ impl Builder {
     /// # Errors
     ///
     /// `host.images` and `host.state` when the directory for images or for state cannot be made,
-    /// `dir.unsafe` when others can write where it is to be.
+    /// `dir.unsafe` and `store.unsafe` when others can write where it is to be.
     pub fn build(self) -> Result<Host, Error> {
         if !self.faults.no_membarrier {
             crate::plugin::gate::membarrier::register();
@@ -185,6 +195,10 @@ impl Builder {
             }
             None => (History::in_memory(), Quarantine::in_memory(), None),
         };
+        let store = match &self.home {
+            Some(home) => Some(Store::open(home, Options::new().limits(limits.bundle))?),
+            None => None,
+        };
         let mut rules = self.rules;
         rules.glibc = rules.glibc.or_else(library::glibc);
         let host = Host::new(Setup {
@@ -202,6 +216,7 @@ impl Builder {
             },
             return_policy: self.return_policy,
             history,
+            store,
             deaths,
             faults: self.faults,
         });
@@ -249,6 +264,7 @@ pub(crate) struct Setup {
     pub(crate) loader: Loader,
     pub(crate) return_policy: Option<ReturnPolicy>,
     pub(crate) history: History,
+    pub(crate) store: Option<Store>,
     pub(crate) deaths: Vec<Death>,
     pub(crate) faults: Faults,
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use plg_packaging::manifest::{MAX_BYTES, Source};
@@ -16,6 +17,7 @@ use crate::limits::Limits;
 use crate::loader::bundle::{self, Bundled};
 use crate::loader::image::{Bytes, kind};
 use crate::loader::{io_code, manifest_of};
+use crate::store::Installed;
 
 /// The file that describes a plugin.
 pub const MANIFEST: &str = "plugin.json";
@@ -32,6 +34,8 @@ pub struct Candidate {
     pub directory: Option<PathBuf>,
     /// What is odd about the manifest.
     pub warnings: Vec<Problem>,
+    /// Set when it comes from the store.
+    pub(crate) installed: Option<Arc<Installed>>,
 }
 
 /// What is below a directory: plugins, and what looks like one but is not.
@@ -384,6 +388,7 @@ fn in_directory(
         library,
         directory: Some(directory.to_owned()),
         warnings: parsed.warnings,
+        installed: None,
     })
 }
 
@@ -428,6 +433,7 @@ fn bare(
         library: path.to_owned(),
         directory: None,
         warnings: parsed.warnings,
+        installed: None,
     };
     Ok((candidate, bytes))
 }

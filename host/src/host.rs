@@ -47,7 +47,7 @@ use crate::watch::{Watch, WatchOptions};
 /// # Ok::<(), plg_host::Error>(())
 /// ```
 pub struct Host {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What [`Host::load_all`] did. One bad plugin never stops the others.
@@ -80,6 +80,9 @@ pub enum HostError {
         /// What the system said.
         source: io::Error,
     },
+    /// It was given no home, so there is no store.
+    #[error("the host has no store: it was given no home")]
+    NoHome,
     /// The host was shut down.
     #[error("the host was shut down")]
     Closed,
@@ -110,6 +113,7 @@ impl HostError {
         match self {
             Self::Images { .. } => "host.images",
             Self::State { .. } => "host.state",
+            Self::NoHome => "host.no_home",
             Self::Closed => "host.closed",
             Self::Vetoed { .. } => "hook.vetoed",
             Self::Thread { .. } => "host.threads",

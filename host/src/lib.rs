@@ -58,6 +58,7 @@ mod failed_builds;
 pub mod history;
 mod host;
 mod inner;
+mod installed;
 mod keeper;
 mod last_words;
 mod limits;

@@ -12,7 +12,7 @@ use crate::support::plugins::{digest, host, named, number};
 use crate::watch::Watched;
 
 /// A bundle of the plugin `loaded` that answers `build` with this number.
-fn bundle(directory: &Path, build: u32, version: &str) -> PathBuf {
+pub(crate) fn bundle(directory: &Path, build: u32, version: &str) -> PathBuf {
     let target = Target::current();
     packed(
         directory,

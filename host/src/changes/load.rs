@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use plg_packaging::Digest;
+use plg_packaging::{Digest, PluginName};
 
 use crate::builder::Filter;
 use crate::discovery::{self, Candidate, Discovery};
@@ -39,11 +39,15 @@ impl Inner {
             all.candidates.extend(found.candidates);
             all.problems.extend(found.problems);
         }
-        if let Some(Filter(wanted)) = &self.setup.filter {
-            all.candidates
-                .retain(|candidate| wanted(candidate.manifest.name.as_str()));
-        }
+        all.candidates
+            .retain(|candidate| self.is_wanted(&candidate.manifest.name));
         (all, vetoed)
+    }
+
+    /// Whether the app asked for plugins of that name.
+    pub(crate) fn is_wanted(&self, name: &PluginName) -> bool {
+        let filter = self.setup.filter.as_ref();
+        filter.is_none_or(|Filter(wanted)| wanted(name.as_str()))
     }
 
     /// Loads every plugin of the plugin directories that is not loaded yet, those that others need first.
@@ -54,7 +58,11 @@ impl Inner {
             loaded: Vec::new(),
             failed: vetoed.into_iter().chain(problems).collect(),
         };
-        let (order, refused) = self.plan(&found.candidates);
+        let (installed, unfit) = self.all_installed();
+        report.failed.extend(unfit);
+        let mut candidates = found.candidates;
+        candidates.extend(installed);
+        let (order, refused) = self.plan(&candidates);
         report.failed.extend(refused);
         for candidate in order {
             match self.load(candidate, Known::default(), Why::Asked) {
@@ -116,7 +124,7 @@ impl Inner {
         let turn = take_turn(&plugin)?;
         let _ = turn.sweep();
         if let Some(current) = plugin.current() {
-            let bytes = self.setup.loader.read(&candidate.library, known)?;
+            let bytes = self.setup.loader.read(candidate, known)?;
             let same = current.digest() == Some(Digest::of(bytes.as_slice()));
             drop(turn);
             return if same {

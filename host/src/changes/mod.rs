@@ -1,6 +1,7 @@
 //! What changes the set of loaded plugins, from the candidate to the report.
 //!
 //! - [`load`]: a plugin that is not loaded.
+//! - [`installed`]: what is in the store, as a candidate.
 //! - [`start`]: from a candidate to a generation that stands ready.
 //! - [`upgrade`]: another build in the place of the one that answers.
 //! - [`together`]: several of them as one change.
@@ -12,6 +13,7 @@
 
 mod canary;
 mod dependencies;
+mod installed;
 mod load;
 mod recorded;
 mod rollback;

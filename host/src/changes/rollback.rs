@@ -80,6 +80,7 @@ impl Inner {
             library: previous.origin.clone(),
             directory: previous.directory.clone(),
             warnings: Vec::new(),
+            installed: previous.installed.clone(),
         };
         self.check_replacement(&[&candidate.manifest])?;
         let known = Known {

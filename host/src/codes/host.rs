@@ -16,6 +16,12 @@ pub(super) const ROWS: &[Code] = &[
             "The host was told to keep its sealed copies of libraries in files, and cannot make a private directory for them \
              where it was told to. Without that setting it keeps them in memory and needs no directory.",
         ),
+    error("host.no_home", Developer, "the host has no store")
+        .help("give the builder a home: `Host::builder().home(\"/var/lib/app/plugins\")`")
+        .text(
+            "Something was asked for that concerns installed plugins, and the host was set up without a directory for them. \
+             Plugins from plugin directories, and bundles that are named by their path, need no store.",
+        ),
     error("host.panicked", Developer, "the host itself panicked")
         .help("report it with the message above; it is a mistake in plg")
         .text(

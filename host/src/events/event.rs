@@ -55,6 +55,8 @@ pub struct Event {
 pub enum Step {
     /// Looking through the plugin directories.
     Discover,
+    /// Putting a bundle into the store.
+    Install,
     /// Loading a plugin that is not loaded.
     Load,
     /// A call.
@@ -96,8 +98,9 @@ pub(crate) struct Subject {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Discover,
+        Self::Install,
         Self::Load,
         Self::Call,
         Self::Upgrade,
@@ -112,6 +115,7 @@ impl Step {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Discover => "discover",
+            Self::Install => "install",
             Self::Load => "load",
             Self::Call => "call",
             Self::Upgrade => "upgrade",

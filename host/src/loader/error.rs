@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::io_code;
 use super::preflight::Finding;
+use crate::store::StoreError;
 
 /// Why a file was not loaded. No code of it ran in the host but for the last three: then constructors
 /// and the getter of the descriptor did, and with [`Init`](Self::Init) the plugin itself. It is taken out
@@ -58,6 +59,9 @@ pub enum LoadError {
         /// Why.
         source: BundleError,
     },
+    /// It is not what was installed.
+    #[error(transparent)]
+    Installed(Box<StoreError>),
     /// The manifest is not one.
     #[error("refused the manifest of `{}`", path.display())]
     Manifest {
@@ -172,6 +176,7 @@ impl LoadError {
             Self::TooLarge { .. } => "native.too_large",
             Self::Refused { finding, .. } => finding.code,
             Self::Bundle { source, .. } => source.code(),
+            Self::Installed(source) => source.code(),
             Self::Manifest { source, .. } => source.code(),
             Self::Identity { .. } => "manifest.identity",
             Self::Hash { .. } => "native.hash",

@@ -59,7 +59,7 @@ impl Loader {
         generation: u64,
     ) -> Result<Mapped, LoadError> {
         let path = candidate.library.as_path();
-        let bytes = self.read(path, known)?;
+        let bytes = self.read(candidate, known)?;
         let facts = match preflight(bytes.as_slice(), &self.rules).into_facts() {
             Ok(facts) => facts,
             Err(_) if self.unchecked => return self.map_unchecked(candidate, bytes),
@@ -115,17 +115,25 @@ impl Loader {
         })
     }
 
-    /// Reads a library, unless it was read before. It must have the digest that is known, if one is.
-    pub(crate) fn read(&self, path: &Path, known: Known) -> Result<Bytes, LoadError> {
+    /// Reads the candidate's library, unless it was read before. It must have the digest that is known, if
+    /// one is, and that it was installed with.
+    pub(crate) fn read(&self, candidate: &Candidate, known: Known) -> Result<Bytes, LoadError> {
+        let path = candidate.library.as_path();
         let bytes = match known.bytes {
             Some(bytes) => bytes,
             None => bundle::library(path, &self.limits)?,
         };
-        let Some(expected) = known.digest else {
+        let installed = candidate.installed.as_ref();
+        if known.digest.is_none() && installed.is_none() {
             return Ok(bytes);
-        };
+        }
         let found = Digest::of(bytes.as_slice());
-        if found != expected {
+        if let Some(installed) = installed.filter(|installed| installed.library != found) {
+            let source = installed.tampered(path, found);
+            source.quarantine(&self.quarantine);
+            return Err(LoadError::Installed(Box::new(source)));
+        }
+        if let Some(expected) = known.digest.filter(|expected| *expected != found) {
             let path = path.to_owned();
             return Err(LoadError::Hash {
                 path,

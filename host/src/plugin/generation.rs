@@ -15,6 +15,7 @@ use crate::discovery::Candidate;
 use crate::last_words::{Doing, Recorded};
 use crate::loader::Mapped;
 use crate::plugin::thread::{Here, Number};
+use crate::store::Installed;
 use crate::transport::{Reason, Transport};
 
 /// One loaded build. Generations of a plugin are numbered from 1 and never reused.
@@ -28,6 +29,8 @@ pub(crate) struct Generation {
     pub(crate) origin: PathBuf,
     /// The directory with its `plugin.json`, if it had one.
     pub(crate) directory: Option<PathBuf>,
+    /// Keeps its files where they are, if it was installed.
+    pub(crate) installed: Option<Arc<Installed>>,
     /// Set while the build before may come back.
     pub(crate) trial: OnceLock<Trial>,
     /// Where threads note that they are inside.
@@ -71,6 +74,7 @@ impl Generation {
             loaded_at: SystemTime::now(),
             origin: candidate.library.clone(),
             directory: candidate.directory.clone(),
+            installed: candidate.installed.clone(),
             trial: OnceLock::new(),
             leases: AtomicUsize::new(0),
             _room: room,
@@ -115,6 +119,7 @@ impl Generation {
             origin: self.origin.clone(),
             image: image.reopen()?,
             digest: image.known_digest(),
+            installed: self.installed.clone(),
         })
     }
 

@@ -18,6 +18,7 @@ use super::thread::{HERE, Number};
 use super::workers::acting;
 use crate::context::frame::Call;
 use crate::metrics::Counts;
+use crate::store::Installed;
 use crate::transport::{Reason, wait};
 
 /// What became of the code of a generation that is no longer called.
@@ -57,6 +58,7 @@ pub(crate) struct Previous {
     /// Its bytes.
     pub(crate) image: File,
     pub(crate) digest: Option<Digest>,
+    pub(crate) installed: Option<Arc<Installed>>,
 }
 
 /// What is left of a generation that is no longer called.

@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use plg_packaging::bundle::{CONTENTS, Contents, MANIFEST, Member, MemberPath, SIGNATURE, Target};
-use plg_packaging::{Digest, Manifest};
+use plg_packaging::{Digest, Manifest, PluginName};
+use semver::Version;
 
 use super::disk::Disk;
 use super::error::StoreError;
@@ -36,6 +37,17 @@ pub struct Build {
 /// Keeps a build from being collected, until it is dropped.
 #[derive(Debug)]
 pub struct Lease(Option<File>);
+
+/// What a host keeps of an installed build for as long as it has it loaded.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    pub(crate) name: PluginName,
+    pub(crate) version: Version,
+    /// What the bytes of its library must have.
+    pub(crate) library: Digest,
+    /// Held, never looked at.
+    pub(crate) _lease: Lease,
+}
 
 /// What is wrong with a build.
 #[derive(Debug)]
@@ -96,6 +108,27 @@ impl Build {
     }
 }
 
+impl Installed {
+    /// What a library with other bytes than those that were installed is refused with.
+    pub(crate) fn tampered(&self, path: &Path, found: Digest) -> StoreError {
+        StoreError::Tampered {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            path: path.to_owned(),
+            why: differ(found, self.library),
+            found: Some(Box::new(found)),
+        }
+    }
+}
+
+impl PartialEq for Installed {
+    /// Two leases of one build are as good as each other.
+    fn eq(&self, other: &Self) -> bool {
+        let key = |of: &Self| (of.name.clone(), of.version.clone(), of.library);
+        key(self) == key(other)
+    }
+}
+
 impl Lease {
     /// Notes that this process has the build.
     pub(super) fn take(home: &Home, disk: &Disk, digest: &Digest) -> Result<Self, StoreError> {
@@ -148,7 +181,7 @@ impl Flaw {
             version: entry.version.clone(),
             path: self.path,
             why: self.why,
-            found: self.found,
+            found: self.found.map(Box::new),
         }
     }
 }
@@ -240,7 +273,11 @@ fn check_bytes(path: &Path, expected: &Digest, limit: u64) -> Result<Vec<u8>, Fl
     }
     Err(Flaw {
         path: path.to_owned(),
-        why: format!("has the digest {found}, and {expected} was installed"),
+        why: differ(found, *expected),
         found: Some(found),
     })
+}
+
+fn differ(found: Digest, expected: Digest) -> String {
+    format!("has the digest {found}, and {expected} was installed")
 }

@@ -119,8 +119,8 @@ pub enum StoreError {
         path: PathBuf,
         /// How it was changed.
         why: String,
-        /// The digest of what is there now, where it can be read.
-        found: Option<Digest>,
+        /// The digest of what is there now, where it can be read; boxed, so that a store that works carries little.
+        found: Option<Box<Digest>>,
     },
     /// There is no such plugin in the store.
     #[error("`{name}` is not installed")]
@@ -226,7 +226,7 @@ impl StoreError {
             reason: self.to_string(),
             since: SystemTime::now(),
         };
-        quarantine.add(*found, entry);
+        quarantine.add(**found, entry);
         true
     }
 

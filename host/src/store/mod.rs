@@ -50,6 +50,7 @@ mod step;
 mod store;
 mod writer;
 
+pub(crate) use build::Installed;
 pub use build::{Build, Lease};
 pub use bundle::Bundle;
 pub use collect::Collected;
