@@ -9,6 +9,7 @@ use plg_host::quarantine::QuarantineError;
 use plg_host::{CallFailure, DiscoverError, Error, LoadError, codes};
 use plg_packaging::bundle::{BundleError, PackError};
 use plg_packaging::contract::ContractError;
+use plg_packaging::sign::SignError;
 use plg_packaging::{ManifestError, Problem as Mistake};
 use serde_json::{Map, Value, json};
 
@@ -250,6 +251,12 @@ impl From<&PackError> for Problem {
             PackError::Bundle(error) => Self::from(error),
             _ => Self::of_error(error.code(), error),
         }
+    }
+}
+
+impl From<&SignError> for Problem {
+    fn from(error: &SignError) -> Self {
+        Self::of_error(error.code(), error)
     }
 }
 
