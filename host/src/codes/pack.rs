@@ -24,6 +24,12 @@ pub(super) const ROWS: &[Code] = &[
             "A bundle holds regular files only, because links and devices mean something else wherever it is unpacked. What is \
              in the message is a link, a directory where a file is expected, a fifo, a socket or a device. Nothing was written.",
         ),
+    error("pack.no_manifest", Author, "there is no manifest to pack")
+        .help("write a `plugin.json`; `plg new NAME` makes a plugin that has one")
+        .text(
+            "Every bundle describes its plugin. The directory has no `plugin.json`, and no library for this machine is packed \
+             whose note has a manifest in it or at least a name and version. Nothing was written.",
+        ),
     error("pack.path", Author, "the name of a file cannot stand in a bundle")
         .help("rename the file; letters, digits and `. _ -` are fine everywhere")
         .text(

@@ -38,7 +38,7 @@ pub use error::BundleError;
 pub use head::{Head, Listed};
 pub use limits::Limits;
 pub use memory::Memory;
-pub use pack::PackError;
+pub use pack::{Draft, PackError};
 pub use path::MemberPath;
 pub use reader::Reader;
 pub use sink::Sink;

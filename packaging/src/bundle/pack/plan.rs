@@ -10,7 +10,9 @@ use super::gzip::{self, Sizes};
 use super::source::Meter;
 use super::{PackError, Progress, Source, Step, archive};
 use crate::Manifest;
-use crate::bundle::{BundleError, CONTENTS, Contents, Limits, MANIFEST, Member, SIGNATURE};
+use crate::bundle::gzip::HARMLESS;
+use crate::bundle::{BundleError, CONTENTS, Contents, Limits, MANIFEST, Member, SIGNATURE, roll};
+use crate::manifest::MAX_BYTES;
 
 /// What a bundle will hold: every digest is known, and nothing is written yet.
 #[derive(Debug, Clone)]
@@ -115,23 +117,17 @@ impl Plan {
     /// Fails where a reader would, as far as that is known before anything is written.
     fn check(&self) -> Result<(), PackError> {
         let limits = &self.limits;
+        roll::check_limits(&self.contents, limits)?;
+        if self.json.len() > MAX_BYTES {
+            return Err(too_large("`contents.json`", MAX_BYTES as u64));
+        }
         let mut unpacked = archive::END + archive::size(self.json.len() as u64);
-        let mut directories = std::collections::BTreeSet::new();
         for (member, _) in &self.members {
-            if member.size > limits.member_bytes {
-                return Err(too_large(member.path.as_str(), limits.member_bytes));
-            }
-            unpacked = unpacked.saturating_add(archive::size(member.size));
-            directories.extend(member.path.directories());
             archive::check_path(&member.path)?;
+            unpacked = unpacked.saturating_add(archive::size(member.size));
         }
         if unpacked > limits.unpacked_bytes {
-            return Err(too_large("all members together", limits.unpacked_bytes));
-        }
-        // The list and its signature are members too.
-        if self.members.len() + 2 + directories.len() > limits.members {
-            let limit = limits.members;
-            return Err(BundleError::TooMany { limit }.into());
+            return Err(too_large("the unpacked bundle", limits.unpacked_bytes));
         }
         Ok(())
     }
@@ -141,7 +137,8 @@ impl Plan {
         if sizes.packed > limits.packed_bytes {
             return Err(too_large("the bundle", limits.packed_bytes));
         }
-        if sizes.unpacked > sizes.packed.saturating_mul(limits.ratio) {
+        let allowed = sizes.packed.saturating_mul(limits.ratio);
+        if sizes.unpacked > allowed.max(HARMLESS) {
             let limit = limits.ratio;
             return Err(BundleError::Ratio { limit }.into());
         }
