@@ -30,6 +30,11 @@ impl Digest {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
+    /// Takes bytes as they come.
+    pub fn hasher() -> Hasher {
+        Hasher(sha2::Sha256::new())
+    }
+
     /// A digest that was computed elsewhere.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -43,6 +48,31 @@ impl Digest {
     /// The 64 lower-case hex digits without the prefix, fit for a file name.
     pub fn hex(&self) -> String {
         HEXLOWER.encode(&self.0)
+    }
+}
+
+/// A digest of bytes that are not all there yet.
+///
+/// ```
+/// use plg_packaging::Digest;
+///
+/// let mut hasher = Digest::hasher();
+/// hasher.update(b"a");
+/// hasher.update(b"bc");
+/// assert_eq!(hasher.finish(), Digest::of(b"abc"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Hasher(sha2::Sha256);
+
+impl Hasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all bytes that were taken.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
     }
 }
 

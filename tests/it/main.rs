@@ -7,6 +7,7 @@
 
 mod abi;
 mod bulkhead;
+mod bundle;
 mod c_header;
 mod call;
 mod canary;

@@ -1,5 +1,6 @@
 //! What tests and benches share: fixtures, built once, and tests that need a process of their own.
 
+pub mod archive;
 pub mod bench;
 pub mod child;
 pub mod fixtures;
