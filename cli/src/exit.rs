@@ -56,7 +56,9 @@ impl Exit {
             "native.probe_start" | "native.too_many" => Self::Other,
             _ => match code.split('.').next() {
                 Some("usage") => Self::Usage,
-                Some("native" | "abi" | "manifest" | "dir") => Self::Refused,
+                Some(
+                    "native" | "abi" | "manifest" | "dir" | "bundle" | "sig" | "trust" | "pack",
+                ) => Self::Refused,
                 Some("ctx") => Self::PluginFailed,
                 _ => Self::Other,
             },
@@ -115,6 +117,9 @@ mod tests {
             ("plugin.not_found", Exit::NotFound),
             ("native.corrupt", Exit::Refused),
             ("manifest.path", Exit::Refused),
+            ("bundle.path", Exit::Refused),
+            ("sig.missing", Exit::Refused),
+            ("pack.breaks", Exit::Refused),
             ("ctx.missing", Exit::PluginFailed),
             ("call.timeout", Exit::Timeout),
             ("build.failed", Exit::Other),

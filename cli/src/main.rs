@@ -5,6 +5,7 @@
 
 mod answer;
 mod artifact;
+mod bundle;
 mod commands;
 mod crates;
 mod exit;
@@ -14,6 +15,7 @@ mod invocation;
 mod library;
 mod makefile;
 mod output;
+mod pack;
 mod printable;
 mod problem;
 mod progress;

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`bundle`] | `.plg`: a plugin for any number of platforms in one file |
+//! | [`contract`] | what changed between two versions of a plugin, and the version that asks for |
 //! | [`manifest`] | `plugin.json`: bytes in, a checked [`Manifest`] or every problem at once out |
 //! | [`name`] | [`PluginName`], [`Label`] and [`Permission`]: the strings that have rules |
 //! | [`text`] | [`Text`], prose that is safe to print, and the error all checked strings share |
@@ -20,6 +21,7 @@
 //! ```
 
 pub mod bundle;
+pub mod contract;
 pub mod digest;
 mod distinct;
 pub mod index;

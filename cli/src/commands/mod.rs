@@ -10,7 +10,9 @@ mod history;
 mod inspect;
 mod list;
 mod new;
+mod pack;
 mod quarantine;
+mod unpack;
 mod version;
 mod watch;
 
@@ -60,6 +62,8 @@ pub(crate) enum Verb {
     List(list::List),
     Inspect(inspect::Inspect),
     Check(check::Check),
+    Pack(pack::Pack),
+    Unpack(unpack::Unpack),
     Watch(watch::Watch),
     History(history::History),
     Quarantine(quarantine::Quarantine),
@@ -78,6 +82,8 @@ impl Verb {
             Self::List(verb) => verb.run(global, output),
             Self::Inspect(verb) => verb.run(global, output),
             Self::Check(verb) => verb.run(global, output),
+            Self::Pack(verb) => verb.run(output),
+            Self::Unpack(verb) => verb.run(output),
             Self::Watch(verb) => verb.run(global, output),
             Self::History(verb) => verb.run(output),
             Self::Quarantine(verb) => verb.run(output),

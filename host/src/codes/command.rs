@@ -24,6 +24,13 @@ pub(super) const ROWS: &[Code] = &[
             "A plugin is built from a crate or by a Makefile, and the directory has neither. A directory with a finished \
              library needs no build: `plg call` takes it as it is.",
         ),
+    error("build.no_target", Author, "the toolchain cannot build for the target")
+        .help("add it with `rustup target add TARGET`, or give a library: `--target TARGET=PATH`")
+        .text(
+            "A crate is built for another platform with the Rust compiler of this machine, which needs the standard library for \
+             that platform and has none. Linking may need a linker for it too, which cargo's configuration names. A library \
+             that was built on the other platform can be packed as it is.",
+        ),
     error("build.no_tool", Operator, "the tool that builds the plugin cannot be run")
         .help("install cargo for plugins in Rust, make and a C compiler for those in C")
         .text(
