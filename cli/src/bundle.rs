@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use anstyle::Style;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -105,15 +104,13 @@ pub(crate) fn print_members(members: &[Member], out: &mut impl Write) -> io::Res
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    /// It is drawn on the standard error, and only where somebody sees it.
+    /// It is drawn on the standard error, from the first news on, and only where somebody sees it.
     pub(crate) fn new() -> Self {
         let bar = ProgressBar::new(0);
         let template = "{msg:9} {wide_bar} {binary_bytes}/{binary_total_bytes}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        // Work that is done before anybody looks needs no bar.
-        bar.enable_steady_tick(Duration::from_millis(200));
         Self(bar)
     }
 

@@ -18,6 +18,7 @@ mod library;
 mod makefile;
 mod output;
 mod pack;
+mod portrait;
 mod printable;
 mod problem;
 mod progress;

@@ -11,10 +11,12 @@ use plg_host::Manifest;
 use plg_packaging::bundle::pack::{Packed, Plan};
 use plg_packaging::bundle::{Draft, EXTENSION, Limits, Target};
 use plg_packaging::contract::Comparison;
+use plg_packaging::sign::{KeyId, Signature, sign_bundle};
 use serde_json::{Value, json};
 
 use crate::bundle::{self, Bar};
 use crate::exit::Exit;
+use crate::keys;
 use crate::output::Output;
 use crate::pack::libraries::{Library, Wanted};
 use crate::pack::{files, judge, libraries};
@@ -29,6 +31,7 @@ use crate::problem::{Failure, Problem};
 Examples:
   plg pack plugins/hello
   plg pack --target x86_64-unknown-linux-gnu --target aarch64-unknown-linux-gnu=build/libhello.so
+  plg pack plugins/hello --sign ~/.minisign/minisign.key
   plg pack --against hello-1.2.0.plg -o dist/hello.plg")]
 pub(crate) struct Pack {
     /// The plugin's directory
@@ -43,6 +46,9 @@ pub(crate) struct Pack {
     /// The library for this machine, instead of building it
     #[arg(long, value_name = "LIBRARY")]
     library: Option<PathBuf>,
+    /// Sign the bundle with this secret key; PLG_PASSWORD or the terminal has its password
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
     /// The bundle that this one follows: refuse a version that does not say what changed
     #[arg(long, value_name = "OLD.plg")]
     against: Option<PathBuf>,
@@ -57,6 +63,7 @@ pub(crate) struct Pack {
 /// Everything there is to say.
 struct Report {
     plan: Plan,
+    signed_by: Option<KeyId>,
     /// The platforms whose libraries only a machine of theirs can judge.
     foreign: Vec<Target>,
     comparison: Option<Comparison>,
@@ -85,6 +92,8 @@ impl Pack {
     fn pack(&self, bar: &Bar) -> Result<Report, Problem> {
         let directory = &self.directory;
         let refused = |error| Problem::from(&error);
+        // What may need somebody to type comes before what takes long.
+        let key = self.sign.as_deref().map(keys::secret).transpose()?;
         let mut manifest = files::manifest(directory)?;
         // A manifest that is no manifest is found before anything is built.
         let known = manifest.clone().map(Draft::new).transpose();
@@ -115,14 +124,19 @@ impl Pack {
         let mut show = |progress| bar.show(progress);
         let plan = draft.plan(&Limits::default(), &mut show);
         let plan = plan.map_err(refused)?;
+        let signature = key
+            .map(|key| sign_bundle(plan.contents(), &key))
+            .transpose();
+        let signature = signature.map_err(|error| Problem::from(&error))?;
         let file = self.file(&plugin);
         let packed = if self.plan {
             None
         } else {
-            Some(write(&plan, &file, bar)?)
+            Some(write(&plan, signature.as_ref(), &file, bar)?)
         };
         Ok(Report {
             plan,
+            signed_by: signature.map(|signature| signature.key_id()),
             foreign,
             comparison,
             file,
@@ -167,7 +181,12 @@ fn file_name(library: &Library) -> Result<String, Problem> {
 }
 
 /// Writes the bundle beside its place and moves it there when it is whole.
-fn write(plan: &Plan, file: &Path, bar: &Bar) -> Result<Packed, Problem> {
+fn write(
+    plan: &Plan,
+    signature: Option<&Signature>,
+    file: &Path,
+    bar: &Bar,
+) -> Result<Packed, Problem> {
     let failed = |error: &io::Error| bundle::failed("write", file, error);
     // With the mode of a file that anything else writes; the mask of the process takes from it.
     let mut partial = tempfile::Builder::new()
@@ -175,8 +194,10 @@ fn write(plan: &Plan, file: &Path, bar: &Bar) -> Result<Packed, Problem> {
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(bundle::parent(file))
         .map_err(|error| failed(&error))?;
+    let signature = signature.map(Signature::to_text);
+    let signature = signature.as_ref().map(String::as_bytes);
     let out = BufWriter::new(partial.as_file_mut());
-    let packed = plan.write(out, None, &mut |progress| bar.show(progress));
+    let packed = plan.write(out, signature, &mut |progress| bar.show(progress));
     let packed = packed.map_err(|error| Problem::from(&error))?;
     let synced = partial.as_file().sync_all();
     synced.map_err(|error| failed(&error))?;
@@ -195,6 +216,7 @@ impl Report {
             "digest": contents.digest().to_string(),
             "packed_bytes": self.packed.map(|packed| packed.packed_bytes),
             "unpacked_bytes": self.packed.map(|packed| packed.unpacked_bytes),
+            "signed_by": self.signed_by,
             "targets": bundle::targets(contents),
             "not_judged": self.foreign,
             "members": bundle::members_json(contents),
@@ -229,6 +251,9 @@ impl Report {
             }
         }
         writeln!(out, "digest {}", contents.digest())?;
+        if let Some(key) = self.signed_by {
+            writeln!(out, "signed by key {key}")?;
+        }
         let file = self.file.display();
         match self.packed {
             Some(packed) => writeln!(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use plg_packaging::bundle::{CONTENTS, Contents, Directory, SIGNATURE};
+use plg_packaging::sign::SignError;
 use serde_json::json;
 
 use super::new;
@@ -104,8 +105,8 @@ impl Unpack {
         let listed = reader.head().listed.clone();
         let signed = listed.and_then(|listed| Some((listed.bytes, listed.signature?)));
         let Some((bytes, signature)) = signed else {
-            let detail = format!("`{}` is not signed", self.bundle.display());
-            return Err(Problem::new("sig.missing", detail));
+            let what = format!("`{}`", self.bundle.display());
+            return Err(Problem::from(&SignError::Missing { what }));
         };
         let contents = reader
             .verify()
