@@ -35,6 +35,7 @@ mod rollback;
 mod sentinel;
 mod smoke;
 mod state;
+mod store;
 mod storm;
 mod strict;
 mod support;
