@@ -36,6 +36,7 @@ mod sentinel;
 mod smoke;
 mod state;
 mod store;
+mod store_faults;
 mod storm;
 mod strict;
 mod support;
