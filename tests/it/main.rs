@@ -37,6 +37,8 @@ mod rollback;
 mod sentinel;
 mod smoke;
 mod state;
+mod store;
+mod store_faults;
 mod storm;
 mod strict;
 mod support;

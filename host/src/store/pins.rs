@@ -50,6 +50,10 @@ impl Pins {
         }
     }
 
+    pub(super) fn has_plugins_of(&self, set: &Set) -> bool {
+        self.plugins == Self::of(set).plugins
+    }
+
     /// The first thing that this set says otherwise.
     pub(super) fn difference(&self, set: &Set) -> Option<String> {
         let expected = Self::of(set);

@@ -108,23 +108,28 @@ impl Records {
         }
     }
 
-    /// What was in force as far as can be told, where the lock file does not say: the set it names, else
-    /// the newest that can be read.
+    /// What was in force as far as can be told, where the lock file does not say: the set whose plugins it has,
+    /// else the one it names, else the newest that can be read.
     pub(super) fn recover(home: &Home) -> Result<Self, StoreError> {
         let numbers = home.numbers()?;
         let last = numbers.last().copied().unwrap_or_default();
-        let named = match pins(home) {
-            Ok(pins) => pins.map(|pins| pins.generation),
+        let pins = match pins(home) {
+            Ok(pins) => pins.filter(|pins| pins.generation + 1 >= last),
             Err(error @ StoreError::Format { .. }) => return Err(error),
             Err(_) => None,
         };
-        let named = named.filter(|named| *named + 1 >= last);
+        // The newest may never have come into force.
+        let newest = set(home, last).ok();
+        let alike = newest.filter(|set| pins.as_ref().is_some_and(|pins| pins.has_plugins_of(set)));
+        let named = pins.map(|pins| pins.generation);
         let candidates = named.into_iter().chain(numbers.iter().rev().copied());
-        let current = candidates
-            .filter_map(|number| set(home, number).ok())
-            .next();
+        let readable = || {
+            candidates
+                .filter_map(|number| set(home, number).ok())
+                .next()
+        };
         Ok(Self {
-            current: current.unwrap_or_else(Set::empty),
+            current: alike.or_else(readable).unwrap_or_else(Set::empty),
             numbers,
             is_locked: true,
             in_order: false,

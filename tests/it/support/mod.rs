@@ -1,11 +1,13 @@
 //! What the test modules share.
 
+pub(crate) mod bundles;
 pub(crate) mod busy;
 pub(crate) mod cc;
 pub(crate) mod flaky;
 pub(crate) mod lines;
 pub(crate) mod plugins;
 pub(crate) mod process;
+pub(crate) mod untouched;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
