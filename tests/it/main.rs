@@ -8,6 +8,7 @@
 mod abi;
 mod bulkhead;
 mod bundle;
+mod bundle_differential;
 mod c_header;
 mod call;
 mod canary;
