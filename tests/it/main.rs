@@ -8,6 +8,7 @@
 mod abi;
 mod bulkhead;
 mod bundle;
+mod bundle_differential;
 mod bundle_load;
 mod c_header;
 mod call;

@@ -21,6 +21,8 @@ mod sizes;
 
 use crate::archive::{self, Entry};
 
+pub use sizes::repeat;
+
 /// A bundle that has to be refused.
 #[derive(Clone)]
 pub struct Case {
