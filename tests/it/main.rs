@@ -13,6 +13,7 @@ mod call;
 mod canary;
 mod cli;
 mod cli_live;
+mod cli_pack;
 mod codes;
 mod context;
 mod contract;
