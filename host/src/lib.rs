@@ -69,6 +69,7 @@ pub mod sentinel;
 mod state;
 pub mod store;
 mod transport;
+pub mod trust;
 mod upgrade;
 #[cfg(feature = "watch")]
 mod watch;
