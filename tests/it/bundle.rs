@@ -1,11 +1,15 @@
 //! Bundles from the outside: bytes in, members or one code out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use plg_packaging::bundle::{BundleError, Contents, Directory, Limits, MemberPath, Reader, Target};
 use plg_tests::archive::{self, good, gzip, tar};
+use plg_tests::hostile;
 
 #[test]
 fn a_good_bundle_is_read_and_unpacked() {
@@ -59,6 +63,68 @@ fn the_plain_form_is_what_tar_makes() {
     }
     let bytes = gzip(&tar(&archive::plain()));
     assert_eq!(verify(&bytes).unwrap().members.len(), 2);
+}
+
+/// Rows 1 to 32 of the catalogue.
+#[test]
+fn every_hostile_bundle_is_refused_and_leaves_nothing() {
+    let cases = hostile::cases();
+    let rows: BTreeSet<u32> = cases.iter().map(|case| case.row).collect();
+    // Row 15 is about what is accepted.
+    assert_eq!(rows, (1..=32).filter(|row| *row != 15).collect());
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("evil"), "untouched").unwrap();
+    let root = scratch.path().join("deep/er/out");
+    fs::create_dir_all(root.parent().unwrap()).unwrap();
+    let before = tree(scratch.path());
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let shown = format!("row {}, {}", case.row, case.name);
+        let start = Instant::now();
+        let verified = verify(&case.bytes);
+        let unpacked = unpack(&case.bytes, &root);
+        let took = start.elapsed();
+        if took > Duration::from_secs(4) {
+            wrong.push(format!("{shown}: takes {took:?}"));
+        }
+        for (how, outcome) in [("verify", verified), ("unpack", unpacked)] {
+            let code = outcome
+                .as_ref()
+                .map_or_else(BundleError::code, |_| "nothing");
+            if code != case.code {
+                let text = outcome.err().map(|error| error.to_string());
+                wrong.push(format!(
+                    "{shown}: {how} says {code}, not {}: {text:?}",
+                    case.code
+                ));
+            }
+        }
+        if tree(scratch.path()) != before {
+            wrong.push(format!("{shown}: leaves something behind"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+}
+
+/// Everything below a directory, with its bytes and mode.
+fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    let entries = walkdir::WalkDir::new(root).into_iter();
+    let entry = |entry: walkdir::DirEntry| {
+        let metadata = entry.metadata().unwrap();
+        let bytes = match metadata.is_file() {
+            true => fs::read(entry.path()).unwrap(),
+            false => Vec::new(),
+        };
+        let path = entry.path().strip_prefix(root).unwrap().to_owned();
+        (path, (metadata.permissions().mode(), bytes))
+    };
+    entries.map(|found| entry(found.unwrap())).collect()
 }
 
 /// Whether a program is there; says that a test is passed over if not.
