@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use plg_host::quarantine::Quarantine;
 use plg_host::store::{
-    Bundle, Change, InstallOptions, Judged, Options, Progress, Refusal, Store, StoreError, TrustAll,
+    Asked, Bundle, Change, InstallOptions, Judged, Options, Progress, Refusal, Store, StoreError,
+    TrustAll,
 };
 use plg_packaging::Digest;
-use plg_packaging::bundle::{Head, Target};
+use plg_packaging::bundle::Target;
 use serde_json::{Value, json};
 
 use crate::support::bundles::{Sample, install, install_with, installed, name, open};
@@ -324,7 +325,7 @@ fn the_judge_has_the_last_word_before_anything_is_written() {
     let untouched = Untouched::below(scratch.path());
     let bytes = Sample::new("hello", "1.1.0").signed(b"a signature").bytes();
     let bundle = || vec![Bundle::new("signed.plg", bytes.as_slice())];
-    let refuse = |_: &Head, _: &str| {
+    let refuse = |_: &Asked<'_>| {
         let source = "nobody knows the key".into();
         Err(Refusal {
             code: "sig.unknown_key",
@@ -334,14 +335,18 @@ fn the_judge_has_the_last_word_before_anything_is_written() {
     let outcome = store.install(bundle(), &InstallOptions::default(), &refuse);
     assert_eq!(code(outcome), "sig.unknown_key");
     untouched.check("a signature of nobody");
-    let trust = |head: &Head, origin: &str| {
-        assert_eq!(origin, "signed.plg");
+    let trust = |asked: &Asked<'_>| {
+        assert_eq!(asked.origin, "signed.plg");
+        assert_eq!(asked.installed.unwrap().version.to_string(), "1.0.0");
         assert_eq!(
-            head.listed.as_ref().unwrap().signature.as_deref(),
+            asked.head.listed.as_ref().unwrap().signature.as_deref(),
             Some(&b"a signature"[..])
         );
-        let (level, signer) = ("signed".to_owned(), Some("Ada".to_owned()));
-        Ok(Judged { level, signer })
+        Ok(Judged {
+            level: "signed".to_owned(),
+            signer: Some("Ada".to_owned()),
+            judgement: None,
+        })
     };
     let changed = store
         .install(bundle(), &InstallOptions::default(), &trust)

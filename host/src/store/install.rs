@@ -14,7 +14,7 @@ use super::bundle::Bundle;
 use super::change::Draft;
 use super::error::StoreError;
 use super::home::names;
-use super::judge::{Judge, Judged};
+use super::judge::{Asked, Judge, Judged};
 use super::set::{Change, Entry, Set};
 use super::stage::Stage;
 use super::step::Step;
@@ -38,6 +38,7 @@ pub struct InstallOptions {
 /// A bundle that was looked at, and unpacked unless its build is there.
 struct Taken {
     entry: Entry,
+    judged: Judged,
     stage: Option<PathBuf>,
 }
 
@@ -88,7 +89,7 @@ impl Store {
             let head = reader.head().clone();
             let judged = self.consider_head(&head, &origin, &records.current, options, judge)?;
             let contents = reader.verify().map_err(refused)?;
-            let entry = self.entry(&head, &contents, judged, &origin)?;
+            let entry = self.entry(&head, &contents, &judged, &origin)?;
             consider(&records.current, &entry, options)?;
             entries.push(entry);
         }
@@ -111,14 +112,19 @@ impl Store {
         let entries = taken.iter().map(|taken| taken.entry.clone()).collect();
         let draft = with(&before, entries)?;
         let mut published = Vec::new();
-        let outcome = publish(writer, taken, &mut published).and_then(|()| {
+        let outcome = publish(writer, &taken, &mut published).and_then(|()| {
             if draft.plugins == before.plugins {
                 return Ok(before.clone());
             }
             writer.commit(draft.plugins, draft.change, draft.before)
         });
         match outcome {
-            Ok(set) => Ok(Changed::of(&before, set)),
+            Ok(set) => {
+                taken
+                    .iter()
+                    .for_each(|taken| judge.installed(&taken.judged));
+                Ok(Changed::of(&before, set))
+            }
             Err(error @ StoreError::Unsettled { .. }) => Err(error),
             Err(error) => {
                 writer.withdraw(&published);
@@ -142,20 +148,25 @@ impl Store {
         let head = reader.head().clone();
         let judged = self.consider_head(&head, &origin, current, options, judge)?;
         if let Some(listed) = &head.listed {
-            let entry = self.entry(&head, &listed.contents, judged.clone(), &origin)?;
+            let entry = self.entry(&head, &listed.contents, &judged, &origin)?;
             consider(current, &entry, options)?;
             let directory = self.home.build(&entry.digest);
             if check(&directory, &entry, &self.target, Depth::Whole).is_ok() {
                 // Another process may have unpacked it while this one waited.
                 reader.verify().map_err(refused)?;
-                return Ok(Taken { entry, stage: None });
+                return Ok(Taken {
+                    entry,
+                    judged,
+                    stage: None,
+                });
             }
         }
         let (contents, stage) = self.unpack(reader, &head, stage, &origin)?;
-        let entry = self.entry(&head, &contents, judged, &origin)?;
+        let entry = self.entry(&head, &contents, &judged, &origin)?;
         consider(current, &entry, options)?;
         Ok(Taken {
             entry,
+            judged,
             stage: Some(stage),
         })
     }
@@ -203,8 +214,13 @@ impl Store {
         options: &InstallOptions,
         judge: &dyn Judge,
     ) -> Result<Judged, StoreError> {
+        let asked = Asked {
+            head,
+            origin,
+            installed: current.plugin(&head.parsed.manifest.name),
+        };
         let judged = judge
-            .judge(head, origin)
+            .judge(&asked)
             .map_err(|refusal| StoreError::Untrusted {
                 origin: origin.to_owned(),
                 code: refusal.code,
@@ -218,7 +234,7 @@ impl Store {
         &self,
         head: &Head,
         contents: &Contents,
-        judged: Judged,
+        judged: &Judged,
         origin: &str,
     ) -> Result<Entry, StoreError> {
         let manifest = &head.parsed.manifest;
@@ -242,9 +258,9 @@ impl Store {
             version: contents.version.clone(),
             digest: contents.digest(),
             source: origin.to_owned(),
-            signer: judged.signer,
+            signer: judged.signer.clone(),
             signature: signature.map(Digest::of),
-            level: judged.level,
+            level: judged.level.clone(),
             platforms,
             files,
             bytes,
@@ -366,19 +382,19 @@ fn with(current: &Set, entries: Vec<Entry>) -> Result<Draft, StoreError> {
 /// Gives the builds their places; `published` is what nobody had before.
 fn publish(
     writer: &Writer<'_>,
-    taken: Vec<Taken>,
+    taken: &[Taken],
     published: &mut Vec<Digest>,
 ) -> Result<(), StoreError> {
     let staged = taken
-        .into_iter()
-        .filter_map(|taken| Some((taken.stage?, taken.entry.digest)));
+        .iter()
+        .filter_map(|taken| Some((taken.stage.as_ref()?, taken.entry.digest)));
     for (stage, digest) in staged {
         let place = writer.home.build(&digest);
         let is_there = place.symlink_metadata().is_ok();
         if is_there {
             writer.discard(Step::Replace, &place)?;
         }
-        writer.disk.rename(Step::Rename, &stage, &place)?;
+        writer.disk.rename(Step::Rename, stage, &place)?;
         if !is_there {
             published.push(digest);
         }

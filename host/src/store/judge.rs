@@ -1,26 +1,47 @@
 //! Who decides how far a bundle is trusted.
 
 use std::error::Error;
+use std::time::SystemTime;
 
 use plg_packaging::bundle::Head;
 
+use super::set::Entry;
+use crate::trust::{Judgement, Level, Terms, Trust, TrustError, Why};
+
 /// Decides how far a bundle is trusted, by what stands before its payload.
 pub trait Judge {
-    /// Looks at what the bundle from `origin` says about itself, and at its signature.
+    /// Looks at what a bundle says about itself, and at its signature.
     ///
     /// # Errors
     ///
     /// A [`Refusal`], with which nothing of the bundle is used.
-    fn judge(&self, head: &Head, origin: &str) -> Result<Judged, Refusal>;
+    fn judge(&self, asked: &Asked<'_>) -> Result<Judged, Refusal>;
+
+    /// Is told that the bundle is installed.
+    fn installed(&self, _judged: &Judged) {}
+}
+
+/// What a judge is asked about.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Asked<'a> {
+    /// What stands before the payload.
+    pub head: &'a Head,
+    /// Where the bundle comes from.
+    pub origin: &'a str,
+    /// What is installed of that plugin.
+    pub installed: Option<&'a Entry>,
 }
 
 /// How far a bundle is trusted.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Judged {
     /// The level, as the set records it: `trusted`, `signed` or `isolated`.
     pub level: String,
     /// Who signed it, if that is known.
     pub signer: Option<String>,
+    /// What the trust store says of it, to be remembered there.
+    pub judgement: Option<Judgement>,
 }
 
 /// Why a bundle is not trusted.
@@ -32,21 +53,115 @@ pub struct Refusal {
     pub source: Box<dyn Error + Send + Sync>,
 }
 
-/// Trusts whatever the operator names, signed or not: the digest is pinned in the lock file.
+/// Trusts whatever comes, signed or not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TrustAll;
 
-impl Judge for TrustAll {
-    fn judge(&self, _head: &Head, _origin: &str) -> Result<Judged, Refusal> {
-        Ok(Judged {
-            level: "trusted".to_owned(),
-            signer: None,
-        })
+/// Judges files that the operator names. To name one is to trust it, so it need not be signed; but what
+/// is signed must be so by a key that is trusted for it, and what was signed once must be so again.
+#[derive(Clone, Debug)]
+pub struct Named {
+    trust: Trust,
+    any_key: bool,
+    downgrade: bool,
+}
+
+/// The level of what the operator named.
+const TRUSTED: &str = "trusted";
+
+impl Named {
+    /// Judges with the keys of this trust store.
+    #[must_use]
+    pub fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            any_key: false,
+            downgrade: false,
+        }
+    }
+
+    /// Takes a signature by a key that nobody knows for none.
+    #[must_use]
+    pub fn any_key(mut self, any_key: bool) -> Self {
+        self.any_key = any_key;
+        self
+    }
+
+    /// Lets a version pass that is older than one that was seen.
+    #[must_use]
+    pub fn downgrade(mut self, downgrade: bool) -> Self {
+        self.downgrade = downgrade;
+        self
+    }
+
+    fn look(&self, asked: &Asked<'_>) -> Result<Judged, TrustError> {
+        let was_signed = asked
+            .installed
+            .is_some_and(|installed| installed.signer.is_some());
+        // The operator said where it runs; any key that is trusted at all vouches for whose it is.
+        let terms = Terms::new(Level::Sandboxed, SystemTime::now())
+            .allow_unsigned(true)
+            .was_signed(was_signed)
+            .allow_downgrade(self.downgrade);
+        let Some(listed) = &asked.head.listed else {
+            self.trust
+                .judge_plain(&asked.head.parsed.manifest, &terms)?;
+            return Ok(Judged::trusted(None));
+        };
+        let judgement = match self.trust.judge(listed, &terms) {
+            Err(TrustError::Untrusted {
+                why: Why::Unknown, ..
+            }) if self.any_key => {
+                let mut unsigned = listed.clone();
+                unsigned.signature = None;
+                self.trust.judge(&unsigned, &terms)?
+            }
+            judged => judged?,
+        };
+        Ok(Judged::trusted(Some(judgement)))
     }
 }
 
-impl<F: Fn(&Head, &str) -> Result<Judged, Refusal>> Judge for F {
-    fn judge(&self, head: &Head, origin: &str) -> Result<Judged, Refusal> {
-        self(head, origin)
+impl Judge for Named {
+    fn judge(&self, asked: &Asked<'_>) -> Result<Judged, Refusal> {
+        self.look(asked).map_err(|error| Refusal {
+            code: error.code(),
+            source: Box::new(error),
+        })
+    }
+
+    fn installed(&self, judged: &Judged) {
+        let remembered = judged
+            .judgement
+            .as_ref()
+            .map(|judgement| self.trust.remember(judgement));
+        if let Some(Err(error)) = remembered {
+            tracing::warn!(code = error.code(), "{error}");
+        }
+    }
+}
+
+impl Judge for TrustAll {
+    fn judge(&self, _asked: &Asked<'_>) -> Result<Judged, Refusal> {
+        Ok(Judged::trusted(None))
+    }
+}
+
+impl<F: Fn(&Asked<'_>) -> Result<Judged, Refusal>> Judge for F {
+    fn judge(&self, asked: &Asked<'_>) -> Result<Judged, Refusal> {
+        self(asked)
+    }
+}
+
+impl Judged {
+    fn trusted(judgement: Option<Judgement>) -> Self {
+        let signer = judgement
+            .as_ref()
+            .and_then(|judgement| judgement.signer.as_ref());
+        Self {
+            level: TRUSTED.to_owned(),
+            signer: signer.map(|signer| signer.id().to_string()),
+            judgement,
+        }
     }
 }

@@ -56,7 +56,7 @@ pub use bundle::Bundle;
 pub use collect::Collected;
 pub use error::StoreError;
 pub use install::InstallOptions;
-pub use judge::{Judge, Judged, Refusal, TrustAll};
+pub use judge::{Asked, Judge, Judged, Named, Refusal, TrustAll};
 pub use pins::{Pin, Pins};
 pub use set::{Change, Difference, Entry, Needed, Set};
 pub use step::{Answer, Step, StepHook};

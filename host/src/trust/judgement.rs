@@ -102,7 +102,8 @@ pub(super) fn judge(
     let signer = match listed.signature {
         Some(_) => Some(signer(content, listed, terms)?),
         None => {
-            check_unsigned(content, listed, terms)?;
+            let (name, version) = (&listed.contents.name, &listed.contents.version);
+            check_unsigned(content, name, version, terms)?;
             None
         }
     };
@@ -114,8 +115,13 @@ pub(super) fn judge(
     })
 }
 
-fn check_unsigned(content: &Content, listed: &Listed, terms: &Terms) -> Result<(), TrustError> {
-    let name = &listed.contents.name;
+/// Fails for an unsigned bundle of that plugin, unless these terms let it pass.
+pub(super) fn check_unsigned(
+    content: &Content,
+    name: &PluginName,
+    version: &Version,
+    terms: &Terms,
+) -> Result<(), TrustError> {
     // One that is over still says that plugins of that name are signed.
     let responsible = content.keys.keys.iter().find(|key| key.is_for(name));
     let why = if !terms.unsigned {
@@ -129,7 +135,7 @@ fn check_unsigned(content: &Content, listed: &Listed, terms: &Terms) -> Result<(
     };
     Err(TrustError::Missing {
         name: name.clone(),
-        version: listed.contents.version.clone(),
+        version: version.clone(),
         why,
     })
 }

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use plg_packaging::Text;
 use plg_packaging::bundle::Listed;
 use plg_packaging::sign::KeyId;
+use plg_packaging::{Manifest, Text};
 
 use super::file::{self, Content, Keys};
-use super::judgement::judge;
+use super::judgement::{check_unsigned, judge};
 use super::{AcceptedIndex, Judgement, Revocation, Terms, TrustError, TrustedKey, Why, index};
 use crate::state::Directory;
 
@@ -122,6 +122,14 @@ impl Trust {
     /// The codes of [`TrustError`], above all `sig.missing`, `sig.untrusted` and `trust.rollback`.
     pub fn judge(&self, listed: &Listed, terms: &Terms) -> Result<Judgement, TrustError> {
         judge(&self.content()?, listed, terms)
+    }
+
+    /// Whether a bundle in the plain form, which cannot be signed, may be installed on these terms.
+    ///
+    /// # Errors
+    /// `sig.missing`; as [`open`](Self::open).
+    pub fn judge_plain(&self, manifest: &Manifest, terms: &Terms) -> Result<(), TrustError> {
+        check_unsigned(&self.content()?, &manifest.name, &manifest.version, terms)
     }
 
     /// Remembers that a bundle was installed, so that none of a lower version will be.
