@@ -30,7 +30,7 @@ impl Home {
 
     /// Where the trusted keys are.
     pub(crate) fn trust(&self) -> Result<PathBuf, Problem> {
-        Ok(self.directory()?.join("trust"))
+        Ok(self.directory()?.join(plg_host::trust::DIRECTORY))
     }
 }
 

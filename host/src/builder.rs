@@ -20,6 +20,7 @@ use crate::plugin::ReturnPolicy;
 use crate::quarantine::Quarantine;
 use crate::state::Directory;
 use crate::store::{Options, Store};
+use crate::trust::{self, Trust};
 
 /// Sets up a [`Host`].
 ///
@@ -118,7 +119,8 @@ impl Builder {
     }
 
     /// Has a [store](crate::store) of installed plugins in this directory, which [`Host::load_all`] loads as
-    /// well. It is made by the first install, for this user alone.
+    /// well, and a [trust store](crate::trust) in its directory `trust`. Both are made by the first change, for this
+    /// user alone.
     pub fn home(mut self, directory: impl AsRef<Path>) -> Self {
         self.home = Some(directory.as_ref().to_owned());
         self
@@ -155,7 +157,7 @@ impl Builder {
     /// # Errors
     ///
     /// `host.images` and `host.state` when the directory for images or for state cannot be made,
-    /// `dir.unsafe` and `store.unsafe` when others can write where it is to be.
+    /// `dir.unsafe`, `store.unsafe` and `trust.unsafe` when others can write where it is to be.
     pub fn build(self) -> Result<Host, Error> {
         if !self.faults.no_membarrier {
             crate::plugin::gate::membarrier::register();
@@ -195,8 +197,12 @@ impl Builder {
             }
             None => (History::in_memory(), Quarantine::in_memory(), None),
         };
-        let store = match &self.home {
-            Some(home) => Some(Store::open(home, Options::new().limits(limits.bundle))?),
+        let installed = match &self.home {
+            Some(home) => {
+                let store = Store::open(home, Options::new().limits(limits.bundle))?;
+                let trust = Trust::open(&home.join(trust::DIRECTORY))?;
+                Some(Installation { store, trust })
+            }
             None => None,
         };
         let mut rules = self.rules;
@@ -216,7 +222,7 @@ impl Builder {
             },
             return_policy: self.return_policy,
             history,
-            store,
+            installed,
             deaths,
             faults: self.faults,
         });
@@ -256,6 +262,12 @@ pub struct Faults {
 /// Which plugins are wanted, by name.
 pub(crate) struct Filter(pub(crate) Box<dyn Fn(&str) -> bool + Send + Sync>);
 
+/// What is installed, and who may sign that.
+pub(crate) struct Installation {
+    pub(crate) store: Store,
+    pub(crate) trust: Trust,
+}
+
 /// What the builder collected.
 pub(crate) struct Setup {
     pub(crate) directories: Vec<PathBuf>,
@@ -264,7 +276,7 @@ pub(crate) struct Setup {
     pub(crate) loader: Loader,
     pub(crate) return_policy: Option<ReturnPolicy>,
     pub(crate) history: History,
-    pub(crate) store: Option<Store>,
+    pub(crate) installed: Option<Installation>,
     pub(crate) deaths: Vec<Death>,
     pub(crate) faults: Faults,
 }

@@ -9,6 +9,7 @@ use crate::discovery::DiscoverError;
 use crate::host::HostError;
 use crate::loader::LoadError;
 use crate::store::StoreError;
+use crate::trust::TrustError;
 use crate::upgrade::UpgradeError;
 
 /// What went wrong, by what was attempted. Every error has a stable [`code`](Self::code), which
@@ -36,6 +37,9 @@ pub enum Error {
     /// The store did not do it.
     #[error(transparent)]
     Store(Box<StoreError>),
+    /// The trust store refuses, or cannot be used.
+    #[error(transparent)]
+    Trust(Box<TrustError>),
     /// The host itself cannot do it.
     #[error(transparent)]
     Host(Box<HostError>),
@@ -78,6 +82,7 @@ impl Error {
             Self::Upgrade(error) => error.code(),
             Self::Dependency(error) => error.code(),
             Self::Store(error) => error.code(),
+            Self::Trust(error) => error.code(),
             Self::Host(error) => error.code(),
             Self::NotFound { .. } => "plugin.not_found",
             Self::NotLoaded { .. } => "plugin.unloaded",
@@ -118,6 +123,7 @@ boxed!(
     UpgradeError => Upgrade,
     DependencyError => Dependency,
     StoreError => Store,
+    TrustError => Trust,
     HostError => Host
 );
 

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use plg_packaging::PluginName;
 
+use crate::builder::Installation;
 use crate::error::Error;
 use crate::events::{Phase, Step, Subject};
 use crate::history::Why;
 use crate::host::Host;
 use crate::loader::Known;
 use crate::plugin::Handle;
-use crate::store::{Bundle, Changed, InstallOptions, Store, TrustAll};
+use crate::store::{Bundle, Changed, InstallOptions, Named, Store};
 use crate::upgrade::{UpgradeOptions, Upgraded};
 
 impl Host {
@@ -52,9 +53,10 @@ impl Host {
             ..Subject::default()
         };
         let install = || -> Result<Changed, Error> {
-            let store = self.inner.store()?;
+            let Installation { store, trust } = self.inner.installation()?;
             self.inner.ask(Step::Install, &subject)?;
-            Ok(store.install(vec![Bundle::open(path)?], options, &TrustAll)?)
+            let judge = Named::new(trust.clone()).downgrade(options.downgrade);
+            Ok(store.install(vec![Bundle::open(path)?], options, &judge)?)
         };
         match install() {
             Ok(changed) => {
@@ -108,7 +110,7 @@ impl Host {
     ///
     /// `host.no_home` for a host without a [home](crate::Builder::home).
     pub fn store(&self) -> Result<&Store, Error> {
-        self.inner.store()
+        Ok(&self.inner.installation()?.store)
     }
 
     fn installed(&self, step: Step, name: &str) -> Result<crate::Candidate, Error> {

@@ -4,33 +4,39 @@ use std::sync::Arc;
 
 use plg_packaging::PluginName;
 
+use crate::builder::Installation;
 use crate::discovery::{Candidate, DiscoverError};
 use crate::error::Error;
 use crate::host::HostError;
 use crate::inner::Inner;
-use crate::store::{Build, Installed, Store};
+use crate::store::{Build, Installed};
 
 impl Inner {
-    pub(crate) fn store(&self) -> Result<&Store, Error> {
-        let store = self.setup.store.as_ref();
-        store.ok_or_else(|| HostError::NoHome.into())
+    pub(crate) fn installation(&self) -> Result<&Installation, Error> {
+        let installation = self.setup.installed.as_ref();
+        installation.ok_or_else(|| HostError::NoHome.into())
     }
 
     /// The installed build of that name. What turns out to have been changed is let in nowhere.
     pub(crate) fn installed(&self, name: &PluginName) -> Result<Candidate, Error> {
-        let build = self.store()?.build(name).inspect_err(|error| {
+        let Installation { store, trust } = self.installation()?;
+        let build = store.build(name).inspect_err(|error| {
             error.quarantine(&self.setup.loader.quarantine);
         })?;
+        let signer = build.entry.signer.as_ref();
+        if let Some(signer) = signer.and_then(|signer| signer.parse().ok()) {
+            trust.check_installed(name, signer)?;
+        }
         candidate(build)
     }
 
     /// Every build that is installed and can be loaded, and what is wrong with the others.
     pub(crate) fn all_installed(&self) -> (Vec<Candidate>, Vec<Error>) {
         let (mut candidates, mut problems) = (Vec::new(), Vec::new());
-        let Some(store) = &self.setup.store else {
+        let Some(installation) = &self.setup.installed else {
             return (candidates, problems);
         };
-        let set = match store.current() {
+        let set = match installation.store.current() {
             Ok(set) => set,
             Err(error) => return (candidates, vec![error.into()]),
         };

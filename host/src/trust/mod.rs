@@ -30,5 +30,8 @@ pub use judgement::{Judgement, Signer, Terms};
 pub use key::{NamePattern, Revocation, TrustedKey};
 pub use store::Trust;
 
+/// The name of the trust store's directory in a home.
+pub const DIRECTORY: &str = "trust";
+
 /// Where a plugin runs: the level that a key is trusted for.
 pub use plg_packaging::manifest::Isolation as Level;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use plg_packaging::bundle::Listed;
 use plg_packaging::sign::KeyId;
-use plg_packaging::{Manifest, Text};
+use plg_packaging::{Manifest, PluginName, Text};
 
 use super::file::{self, Content, Keys};
 use super::judgement::{check_unsigned, judge};
@@ -130,6 +130,27 @@ impl Trust {
     /// `sig.missing`; as [`open`](Self::open).
     pub fn judge_plain(&self, manifest: &Manifest, terms: &Terms) -> Result<(), TrustError> {
         check_unsigned(&self.content()?, &manifest.name, &manifest.version, terms)
+    }
+
+    /// Fails for what was signed with a key that was revoked since it was installed. That a key expired or was
+    /// never here says nothing against what is installed already.
+    ///
+    /// # Errors
+    /// `sig.untrusted`; as [`open`](Self::open).
+    pub fn check_installed(&self, name: &PluginName, signer: KeyId) -> Result<(), TrustError> {
+        let revoked = |key: &TrustedKey| {
+            let Revocation { when, why } = key.revoked.as_ref()?;
+            let (when, why) = (*when, why.to_string());
+            Some(Why::Revoked { when, why })
+        };
+        match self.content()?.keys.of(signer).find_map(revoked) {
+            Some(why) => Err(TrustError::Untrusted {
+                key: signer,
+                what: name.to_string(),
+                why,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Remembers that a bundle was installed, so that none of a lower version will be.
