@@ -25,6 +25,7 @@ mod gate;
 mod handover;
 mod history;
 mod hooks;
+mod index;
 mod last_words;
 mod layout;
 mod load;
