@@ -328,9 +328,8 @@ fn signatures_have_one_spelling_and_no_point_of_small_order() {
         }
         for point in spellings {
             // Solves the equation of the signature for that point, up to the part of small order.
-            let challenge = sha2::Sha512::digest(
-                &[&point[..], seed.verifying_key().as_bytes(), &hash].concat(),
-            );
+            let challenge =
+                sha2::Sha512::digest([&point[..], seed.verifying_key().as_bytes(), &hash].concat());
             let challenge = Scalar::from_bytes_mod_order_wide(&challenge.into());
             let scalar = challenge * seed.to_scalar();
             let mut signature = [0; 64];
