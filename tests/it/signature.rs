@@ -240,7 +240,8 @@ fn points_of_small_order_and_other_spellings_are_no_keys() {
             let mut bytes = [0xff; 32];
             (bytes[0], bytes[31]) = (lowest, highest);
             decompressed += usize::from(CompressedEdwardsY(bytes).decompress().is_some());
-            refused(point(bytes), "sig.key");
+            let words = refused(point(bytes), "sig.key");
+            assert!(words.contains("in the one way"), "{words}");
         }
     }
     assert!(decompressed > 10, "otherwise this shows nothing");
