@@ -48,7 +48,8 @@ impl Exit {
             | "dir.no_library"
             | "code.unknown"
             | "history.not_found"
-            | "quarantine.not_found" => Self::NotFound,
+            | "quarantine.not_found"
+            | "trust.not_found" => Self::NotFound,
             // The plugin's own `init` said no, or its descriptor is not usable.
             "native.init" => Self::PluginFailed,
             "call.failed" | "call.panicked" | "call.depth" => Self::PluginFailed,
@@ -120,6 +121,8 @@ mod tests {
             ("bundle.path", Exit::Refused),
             ("sig.missing", Exit::Refused),
             ("pack.breaks", Exit::Refused),
+            ("trust.rollback", Exit::Refused),
+            ("trust.not_found", Exit::NotFound),
             ("ctx.missing", Exit::PluginFailed),
             ("call.timeout", Exit::Timeout),
             ("build.failed", Exit::Other),

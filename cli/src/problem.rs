@@ -6,9 +6,11 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use plg_host::history::HistoryError;
 use plg_host::quarantine::QuarantineError;
+use plg_host::trust::TrustError;
 use plg_host::{CallFailure, DiscoverError, Error, LoadError, codes};
 use plg_packaging::bundle::{BundleError, PackError};
 use plg_packaging::contract::ContractError;
+use plg_packaging::index::IndexError;
 use plg_packaging::sign::SignError;
 use plg_packaging::{ManifestError, Problem as Mistake};
 use serde_json::{Map, Value, json};
@@ -257,6 +259,22 @@ impl From<&PackError> for Problem {
 impl From<&SignError> for Problem {
     fn from(error: &SignError) -> Self {
         Self::of_error(error.code(), error)
+    }
+}
+
+impl From<&IndexError> for Problem {
+    fn from(error: &IndexError) -> Self {
+        Self::of_error(error.code(), error)
+    }
+}
+
+impl From<&TrustError> for Problem {
+    fn from(error: &TrustError) -> Self {
+        let problem = Self::of_error(error.code(), error);
+        match error {
+            TrustError::Untrusted { key, .. } => problem.with("key", key.to_string()),
+            _ => problem,
+        }
     }
 }
 

@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 
 use crate::bundle::{self, Bar};
 use crate::exit::Exit;
+use crate::keys;
 use crate::output::Output;
 use crate::pack::libraries::{Library, Wanted};
-use crate::pack::{files, judge, libraries, signer};
+use crate::pack::{files, judge, libraries};
 use crate::problem::{Failure, Problem};
 
 /// Pack a plugin into one file, the same bytes each time
@@ -45,7 +46,7 @@ pub(crate) struct Pack {
     /// The library for this machine, instead of building it
     #[arg(long, value_name = "LIBRARY")]
     library: Option<PathBuf>,
-    /// Sign the bundle with this secret key; PLG_KEY_PASSWORD or the terminal has its password
+    /// Sign the bundle with this secret key; PLG_PASSWORD or the terminal has its password
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
     /// The bundle that this one follows: refuse a version that does not say what changed
@@ -92,7 +93,7 @@ impl Pack {
         let directory = &self.directory;
         let refused = |error| Problem::from(&error);
         // What may need somebody to type comes before what takes long.
-        let key = self.sign.as_deref().map(signer::key).transpose()?;
+        let key = self.sign.as_deref().map(keys::secret).transpose()?;
         let mut manifest = files::manifest(directory)?;
         // A manifest that is no manifest is found before anything is built.
         let known = manifest.clone().map(Draft::new).transpose();

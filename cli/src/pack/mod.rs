@@ -5,9 +5,7 @@
 //! | `libraries` | builds or takes the library for each platform |
 //! | `judge` | refuses libraries that could not be loaded, and versions that are too small |
 //! | `files` | finds the manifest, the assets and the program |
-//! | `signer` | opens the key that signs |
 
 pub(crate) mod files;
 pub(crate) mod judge;
 pub(crate) mod libraries;
-pub(crate) mod signer;

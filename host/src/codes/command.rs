@@ -84,6 +84,12 @@ pub(super) const ROWS: &[Code] = &[
             "A command, an option or an argument is not one that plg knows, or one is missing. Nothing was done. The \
              message names the argument, and the command that may have been meant.",
         ),
+    error("usage.exists", Operator, "there is a file of that name already")
+        .help("choose another name, or replace the file with `--force`")
+        .text(
+            "The command would have to replace a file that it did not make, for instance a key that was made before. A key that is \
+             replaced is lost, and with it the trust that others put into it. Nothing was written.",
+        ),
     error("usage.name", Author, "a plugin cannot have that name")
         .help("use a lower-case letter, then lower-case letters, digits and `-`, for instance `word-count`")
         .text(

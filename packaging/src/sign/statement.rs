@@ -39,14 +39,12 @@ pub fn signature_of(listed: &Listed) -> Result<Signature, SignError> {
     }
 }
 
-/// Signs an index.
+/// Signs an index, which was read from these bytes.
 ///
 /// # Errors
-/// None: the comment is short.
-pub fn sign_index(index: &Index, key: &SecretKey) -> Result<Signature, SignError> {
-    let bytes = index.to_json();
-    let of = index_of(index, Digest::of(bytes.as_bytes()));
-    key.sign(bytes.as_bytes(), &of)
+/// `sig.format` when the comment is too long, which that of an index never is.
+pub fn sign_index(index: &Index, bytes: &[u8], key: &SecretKey) -> Result<Signature, SignError> {
+    key.sign(bytes, &index_of(index, Digest::of(bytes)))
 }
 
 /// Fails unless this key signed this very index, which was read from these bytes.

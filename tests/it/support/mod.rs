@@ -7,6 +7,7 @@ pub(crate) mod lines;
 pub(crate) mod plugins;
 pub(crate) mod process;
 pub(crate) mod run;
+pub(crate) mod signed;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
