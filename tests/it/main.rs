@@ -16,6 +16,7 @@ mod cli;
 mod cli_live;
 mod codes;
 mod context;
+mod corpus;
 mod deadline;
 mod dependencies;
 mod deps;
