@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use cargo_metadata::{CrateType, DependencyKind, Message, Metadata, MetadataCommand, Package};
 
+use plg_packaging::bundle::Target;
+
 use crate::artifact::{Profile, failed, no_artifact, no_tool};
 use crate::freshness;
 use crate::problem::Problem;
@@ -99,6 +101,43 @@ fn metadata(manifest: &Path) -> Result<Metadata, Problem> {
 /// Builds the crate in `directory` and returns its library. Cargo shows its progress and what the
 /// compiler says on the standard error.
 pub(crate) fn build(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
+    build_with(directory, profile, None)
+}
+
+/// As [`build`], for another target than the usual one.
+pub(crate) fn build_for(
+    directory: &Path,
+    profile: Profile,
+    target: &Target,
+) -> Result<PathBuf, Problem> {
+    if !has_target(target)? {
+        let detail = format!("the Rust toolchain has no standard library for `{target}`");
+        return Err(Problem::new("build.no_target", detail).help(format!(
+            "run `rustup target add {target}`, or give a library: `--target {target}=PATH`"
+        )));
+    }
+    build_with(directory, profile, Some(target))
+}
+
+/// Whether rustc can compile for `target`: there is a standard library for it.
+fn has_target(target: &Target) -> Result<bool, Problem> {
+    let program = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let answer = tool(&program)
+        .args(["--print", "target-libdir", "--target", target.as_str()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .output()
+        .map_err(|error| no_tool(&program, &error))?;
+    // The directory is named also when it is not there.
+    let directory = PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim());
+    Ok(answer.status.success() && directory.is_dir())
+}
+
+fn build_with(
+    directory: &Path,
+    profile: Profile,
+    target: Option<&Target>,
+) -> Result<PathBuf, Problem> {
     let manifest = manifest(directory)?;
     let program = program();
     let mut command = tool(&program);
@@ -109,6 +148,9 @@ pub(crate) fn build(directory: &Path, profile: Profile) -> Result<PathBuf, Probl
         .stdout(Stdio::piped());
     if profile == Profile::Release {
         command.arg("--release");
+    }
+    if let Some(target) = target {
+        command.args(["--target", target.as_str()]);
     }
     let mut child = command.spawn().map_err(|error| no_tool(&program, &error))?;
     let library = child.stdout.take().and_then(|stdout| {
@@ -143,7 +185,7 @@ fn library_in(message: Message, manifest: &Path) -> Option<PathBuf> {
         return None;
     }
     let mut files = artifact.filenames.into_iter();
-    let library = files.find(|file| file.extension() == Some("so"))?;
+    let library = files.find(|file| matches!(file.extension(), Some("so" | "dylib" | "dll")))?;
     Some(library.into_std_path_buf())
 }
 

@@ -48,7 +48,8 @@ impl Exit {
             | "dir.no_library"
             | "code.unknown"
             | "history.not_found"
-            | "quarantine.not_found" => Self::NotFound,
+            | "quarantine.not_found"
+            | "trust.not_found" => Self::NotFound,
             // The plugin's own `init` said no, or its descriptor is not usable.
             "native.init" => Self::PluginFailed,
             "call.failed" | "call.panicked" | "call.depth" => Self::PluginFailed,
@@ -56,7 +57,9 @@ impl Exit {
             "native.probe_start" | "native.too_many" => Self::Other,
             _ => match code.split('.').next() {
                 Some("usage") => Self::Usage,
-                Some("native" | "abi" | "manifest" | "dir") => Self::Refused,
+                Some(
+                    "native" | "abi" | "manifest" | "dir" | "bundle" | "sig" | "trust" | "pack",
+                ) => Self::Refused,
                 Some("ctx") => Self::PluginFailed,
                 _ => Self::Other,
             },
@@ -115,6 +118,11 @@ mod tests {
             ("plugin.not_found", Exit::NotFound),
             ("native.corrupt", Exit::Refused),
             ("manifest.path", Exit::Refused),
+            ("bundle.path", Exit::Refused),
+            ("sig.missing", Exit::Refused),
+            ("pack.breaks", Exit::Refused),
+            ("trust.rollback", Exit::Refused),
+            ("trust.not_found", Exit::NotFound),
             ("ctx.missing", Exit::PluginFailed),
             ("call.timeout", Exit::Timeout),
             ("build.failed", Exit::Other),

@@ -5,15 +5,20 @@
 
 mod answer;
 mod artifact;
+mod bundle;
 mod commands;
 mod crates;
 mod exit;
 mod freshness;
+mod home;
 mod interrupt;
 mod invocation;
+mod keys;
 mod library;
 mod makefile;
 mod output;
+mod pack;
+mod portrait;
 mod printable;
 mod problem;
 mod progress;

@@ -6,7 +6,12 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use plg_host::history::HistoryError;
 use plg_host::quarantine::QuarantineError;
+use plg_host::trust::TrustError;
 use plg_host::{CallFailure, DiscoverError, Error, LoadError, codes};
+use plg_packaging::bundle::{BundleError, PackError};
+use plg_packaging::contract::ContractError;
+use plg_packaging::index::IndexError;
+use plg_packaging::sign::SignError;
 use plg_packaging::{ManifestError, Problem as Mistake};
 use serde_json::{Map, Value, json};
 
@@ -228,6 +233,53 @@ impl From<&HistoryError> for Problem {
 
 impl From<&QuarantineError> for Problem {
     fn from(error: &QuarantineError) -> Self {
+        Self::of_error(error.code(), error)
+    }
+}
+
+impl From<&BundleError> for Problem {
+    fn from(error: &BundleError) -> Self {
+        let problem = Self::of_error(error.code(), error);
+        match error {
+            BundleError::Manifest { source } => problem.with_mistakes(source),
+            _ => problem,
+        }
+    }
+}
+
+impl From<&PackError> for Problem {
+    fn from(error: &PackError) -> Self {
+        match error {
+            PackError::Bundle(error) => Self::from(error),
+            _ => Self::of_error(error.code(), error),
+        }
+    }
+}
+
+impl From<&SignError> for Problem {
+    fn from(error: &SignError) -> Self {
+        Self::of_error(error.code(), error)
+    }
+}
+
+impl From<&IndexError> for Problem {
+    fn from(error: &IndexError) -> Self {
+        Self::of_error(error.code(), error)
+    }
+}
+
+impl From<&TrustError> for Problem {
+    fn from(error: &TrustError) -> Self {
+        let problem = Self::of_error(error.code(), error);
+        match error {
+            TrustError::Untrusted { key, .. } => problem.with("key", key.to_string()),
+            _ => problem,
+        }
+    }
+}
+
+impl From<&ContractError> for Problem {
+    fn from(error: &ContractError) -> Self {
         Self::of_error(error.code(), error)
     }
 }

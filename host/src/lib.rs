@@ -68,6 +68,7 @@ pub mod quarantine;
 pub mod sentinel;
 mod state;
 mod transport;
+pub mod trust;
 mod upgrade;
 #[cfg(feature = "watch")]
 mod watch;

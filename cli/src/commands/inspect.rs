@@ -1,9 +1,8 @@
-//! `plg inspect`: what a library says about itself.
+//! `plg inspect`: what a library or a bundle says about itself.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anstyle::Style;
 use clap::Args;
 use plg_host::preflight::{Export, Facts, Hooks, NoteState, PluginNote, inspect};
 use plg_host::{LoadError, Manifest};
@@ -13,22 +12,25 @@ use serde_json::{Value, json};
 
 use super::Global;
 use crate::artifact::{self, Profile};
+use crate::bundle;
 use crate::exit::Exit;
 use crate::library;
 use crate::output::Output;
-use crate::printable::printable;
+use crate::portrait::{self, line};
 use crate::problem::{Failure, Problem};
 use crate::target::Target;
 
 /// Show what a plugin says about itself, without mapping it
 ///
 /// Its note, manifest, labels, hooks, what it needs, and its digest. Whether it would load here is for
-/// `plg check` to say.
+/// `plg check` to say. Of a bundle: its platforms, its members with their digests, and the key that
+/// signed it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   plg inspect plugins/hello
-  plg inspect target/debug/libhello.so --json")]
+  plg inspect target/debug/libhello.so --json
+  plg inspect hello-0.1.0.plg")]
 pub(crate) struct Inspect {
     /// A path, or the name of a plugin in the plugin directory
     #[arg(value_name = "PATH_OR_NAME")]
@@ -50,6 +52,12 @@ struct Portrait {
 impl Inspect {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<Exit, Failure> {
         let target = Target::find(&self.plugin, &global.plugin_dir)?;
+        if let Target::Library(path) = &target
+            && bundle::is_one(path)
+        {
+            portrait::show(path, output)?;
+            return Ok(Exit::Ok);
+        }
         let built = target.built(Profile::release(self.release))?;
         let bytes = library::read(&built.library)?;
         let facts = inspect(&bytes).map_err(|finding| {
@@ -233,10 +241,4 @@ fn listed(names: &[&str], none: &str) -> String {
     } else {
         names.join(", ")
     }
-}
-
-/// One line; a line without a key goes on with the one above.
-fn line(out: &mut impl Write, key: &str, value: &str) -> io::Result<()> {
-    const KEY: Style = Style::new().bold();
-    writeln!(out, "{KEY}{key:8}{KEY:#}  {}", printable(value))
 }

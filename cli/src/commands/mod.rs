@@ -7,10 +7,16 @@ mod completions;
 mod dev;
 mod explain;
 mod history;
+mod index;
 mod inspect;
+mod keygen;
 mod list;
 mod new;
+mod pack;
 mod quarantine;
+mod trust;
+mod unpack;
+mod verify;
 mod version;
 mod watch;
 
@@ -60,6 +66,12 @@ pub(crate) enum Verb {
     List(list::List),
     Inspect(inspect::Inspect),
     Check(check::Check),
+    Pack(pack::Pack),
+    Unpack(unpack::Unpack),
+    Verify(verify::Verify),
+    Keygen(keygen::Keygen),
+    Trust(trust::Trust),
+    Index(index::Index),
     Watch(watch::Watch),
     History(history::History),
     Quarantine(quarantine::Quarantine),
@@ -78,6 +90,12 @@ impl Verb {
             Self::List(verb) => verb.run(global, output),
             Self::Inspect(verb) => verb.run(global, output),
             Self::Check(verb) => verb.run(global, output),
+            Self::Pack(verb) => verb.run(output),
+            Self::Unpack(verb) => verb.run(output),
+            Self::Verify(verb) => verb.run(output),
+            Self::Keygen(verb) => verb.run(output),
+            Self::Trust(verb) => verb.run(output),
+            Self::Index(verb) => verb.run(output),
             Self::Watch(verb) => verb.run(global, output),
             Self::History(verb) => verb.run(output),
             Self::Quarantine(verb) => verb.run(output),

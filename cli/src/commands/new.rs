@@ -185,7 +185,8 @@ fn plugin_name(path: &Path) -> Result<PluginName, Problem> {
     PluginName::new(&name).map_err(|error| refused(error.to_string()))
 }
 
-fn check_empty(directory: &Path) -> Result<(), Problem> {
+/// Fails unless nothing stands there, or an empty directory.
+pub(super) fn check_empty(directory: &Path) -> Result<(), Problem> {
     let shown = directory.display();
     match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -24,6 +24,13 @@ pub(super) const ROWS: &[Code] = &[
             "A plugin is built from a crate or by a Makefile, and the directory has neither. A directory with a finished \
              library needs no build: `plg call` takes it as it is.",
         ),
+    error("build.no_target", Author, "the toolchain cannot build for the target")
+        .help("add it with `rustup target add TARGET`, or give a library: `--target TARGET=PATH`")
+        .text(
+            "A crate is built for another platform with the Rust compiler of this machine, which needs the standard library for \
+             that platform and has none. Linking may need a linker for it too, which cargo's configuration names. A library \
+             that was built on the other platform can be packed as it is.",
+        ),
     error("build.no_tool", Operator, "the tool that builds the plugin cannot be run")
         .help("install cargo for plugins in Rust, make and a C compiler for those in C")
         .text(
@@ -76,6 +83,12 @@ pub(super) const ROWS: &[Code] = &[
         .text(
             "A command, an option or an argument is not one that plg knows, or one is missing. Nothing was done. The \
              message names the argument, and the command that may have been meant.",
+        ),
+    error("usage.exists", Operator, "there is a file of that name already")
+        .help("choose another name, or replace the file with `--force`")
+        .text(
+            "The command would have to replace a file that it did not make, for instance a key that was made before. A key that is \
+             replaced is lost, and with it the trust that others put into it. Nothing was written.",
         ),
     error("usage.name", Author, "a plugin cannot have that name")
         .help("use a lower-case letter, then lower-case letters, digits and `-`, for instance `word-count`")

@@ -19,7 +19,7 @@ const SMALL_INPUT: usize = 8 << 10;
 /// The longest name of a file that a gzip header may carry; `gzip FILE` writes one.
 const MAX_NAME: usize = 255;
 /// Below this nobody minds how well something was compressed.
-const HARMLESS: u64 = 1 << 20;
+pub(super) const HARMLESS: u64 = 1 << 20;
 
 /// Where the bytes of an archive come from.
 pub(super) trait Source {

@@ -1,6 +1,6 @@
 //! What stands before the payload: enough to list a bundle, judge its signature and decide.
 
-use super::Contents;
+use super::{BundleError, Contents};
 use crate::Parsed;
 
 /// The first members of a bundle, read and checked against each other.
@@ -25,4 +25,18 @@ pub struct Listed {
     pub bytes: Vec<u8>,
     /// The bytes of its signature, if there is one. Nobody has checked it yet.
     pub signature: Option<Vec<u8>>,
+}
+
+impl Listed {
+    /// The list that stands in these bytes, and its signature.
+    ///
+    /// # Errors
+    /// Those of [`Contents::parse`].
+    pub fn parse(bytes: Vec<u8>, signature: Option<Vec<u8>>) -> Result<Self, BundleError> {
+        Ok(Self {
+            contents: Contents::parse(&bytes)?,
+            bytes,
+            signature,
+        })
+    }
 }

@@ -10,6 +10,7 @@
 //! | [`sink`] | [`Sink`]: where members go |
 //! | [`directory`] | [`Directory`]: a new directory as a sink |
 //! | [`memory`] | [`Memory`]: a sink for members that are not written at all |
+//! | [`pack`] | [`pack::Draft`]: from files to a bundle |
 //! | [`limits`] | [`Limits`]: how much a bundle may take |
 //! | [`error`] | [`BundleError`]: why a bundle is refused |
 
@@ -22,6 +23,7 @@ pub mod head;
 mod header;
 pub mod limits;
 pub mod memory;
+pub mod pack;
 pub mod path;
 mod payload;
 mod pipe;
@@ -36,6 +38,7 @@ pub use error::BundleError;
 pub use head::{Head, Listed};
 pub use limits::Limits;
 pub use memory::Memory;
+pub use pack::{Draft, PackError};
 pub use path::MemberPath;
 pub use reader::Reader;
 pub use sink::Sink;

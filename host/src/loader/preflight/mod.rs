@@ -12,6 +12,7 @@
 //! | `rules` | [`Rules`] and [`preflight`]: from facts to findings |
 //! | `needed` | the part of `rules` that looks at dependencies and search paths |
 //! | `facts` | [`Facts`] and its parts: plain data |
+//! | `foreign` | [`check_foreign`]: the little that is known of a library for another machine |
 //! | `inspect` | [`inspect`]: the order in which the tables are read |
 //! | `shape` | whether these bytes are a shared library for this machine at all |
 //! | `image` | segments and sections, and where an address stands in the file |
@@ -27,6 +28,7 @@
 
 mod dynamic;
 mod facts;
+mod foreign;
 mod hash;
 mod image;
 mod inspect;
@@ -43,6 +45,7 @@ mod symbols;
 mod versions;
 
 pub use facts::{Export, Exports, Facts, Hooks, NoteState, PluginNote};
+pub use foreign::check_foreign;
 pub use inspect::inspect;
 pub use platform::{glibc_version, is_system_library};
 pub use report::{Finding, Report, Severity, code};
