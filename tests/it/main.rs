@@ -8,6 +8,7 @@
 mod abi;
 mod bulkhead;
 mod bundle;
+mod bundle_differential;
 mod c_header;
 mod call;
 mod canary;
@@ -18,6 +19,7 @@ mod cli_trust;
 mod codes;
 mod context;
 mod contract;
+mod corpus;
 mod deadline;
 mod dependencies;
 mod deps;
