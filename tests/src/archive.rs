@@ -207,6 +207,24 @@ impl Bundle {
         }
     }
 
+    /// The same with another manifest, which is listed as it is.
+    ///
+    /// # Panics
+    ///
+    /// When the list is none.
+    #[must_use]
+    pub fn with_manifest(mut self, manifest: &[u8]) -> Self {
+        let mut contents = Contents::parse(&self.contents).expect("the list is good");
+        for listed in &mut contents.members {
+            if listed.path == *MANIFEST {
+                *listed = member(MANIFEST, manifest);
+            }
+        }
+        self.contents = contents.to_json().into_bytes();
+        self.manifest = manifest.to_vec();
+        self
+    }
+
     /// Its entries.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {

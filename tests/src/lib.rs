@@ -4,6 +4,7 @@ pub mod archive;
 pub mod bench;
 pub mod child;
 pub mod fixtures;
+pub mod hostile;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -190,10 +190,7 @@ impl Contents {
         };
         for pair in self.members.windows(2) {
             if pair[0].path == pair[1].path {
-                return Err(BundleError::Duplicate {
-                    path: pair[1].path.to_string(),
-                    first: pair[0].path.to_string(),
-                });
+                return Err(mismatch(&pair[1].path, "it is listed twice"));
             }
             if pair[0].path > pair[1].path {
                 return Err(mismatch(

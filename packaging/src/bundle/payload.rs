@@ -71,8 +71,8 @@ impl<W: FnMut(&MemberPath) -> bool, K: Sink> Payload<'_, W, K> {
             self.copy(&mut archive, &entry, Some(member))?;
             next = archive.next()?;
         }
-        roll.finish()?;
         archive.finish(false)?;
+        roll.finish()?;
         Ok(contents.clone())
     }
 

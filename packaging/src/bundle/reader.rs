@@ -39,16 +39,19 @@ impl<R: Read + Send> Reader<R> {
         let missing = |what: &str| BundleError::Missing {
             what: what.to_owned(),
         };
-        let first = archive.next()?;
-        let is_manifest = |entry: &Entry| entry.path == *MANIFEST;
-        let entry = first
-            .filter(is_manifest)
-            .ok_or_else(|| missing("`plugin.json` as its first member"))?;
+        let Some(entry) = archive.next()? else {
+            archive.finish(true)?;
+            return Err(missing("members"));
+        };
+        if entry.path != *MANIFEST {
+            return Err(missing("`plugin.json` as its first member"));
+        }
         let bytes = document(&mut archive, &entry, manifest::MAX_BYTES as u64)?;
         let parsed = Manifest::parse(&bytes).map_err(|source| BundleError::Manifest { source })?;
-        let second = archive
-            .next()?
-            .ok_or_else(|| missing("`contents.json` as its second member"))?;
+        let Some(second) = archive.next()? else {
+            archive.finish(true)?;
+            return Err(missing("member but `plugin.json`"));
+        };
         let mut head = Head {
             parsed,
             manifest: bytes,

@@ -1,7 +1,7 @@
 //! Calls the roll: the entries of an archive against the list of members.
 
 use super::header::Entry;
-use super::{BundleError, CONTENTS, Contents, Limits, MANIFEST, Member, SIGNATURE};
+use super::{BundleError, CONTENTS, Contents, Limits, MANIFEST, Member, MemberPath, SIGNATURE};
 use crate::Digest;
 
 /// What a header takes in the archive, and at most what fills the last block.
@@ -38,7 +38,7 @@ impl<'a> Roll<'a> {
     pub(super) fn finish(mut self) -> Result<(), BundleError> {
         match self.peek() {
             None => Ok(()),
-            Some(member) => Err(mismatch(member, "it is listed and missing")),
+            Some(member) => Err(mismatch(&member.path, "it is listed and missing")),
         }
     }
 
@@ -55,31 +55,33 @@ impl<'a> Roll<'a> {
     /// Why an entry is not the one that has to come.
     fn unexpected(&mut self, entry: &Entry) -> BundleError {
         let folded = entry.path.folded();
-        let known = [CONTENTS, SIGNATURE]
+        if let Some(first) = [MANIFEST, CONTENTS]
             .into_iter()
-            .find(|name| folded == *name);
-        let twin = self
+            .find(|name| folded == *name)
+        {
+            return BundleError::Duplicate {
+                path: entry.path.to_string(),
+                first: first.to_owned(),
+            };
+        }
+        let next = self.peek();
+        let listed = self
             .all
             .iter()
             .find(|member| member.path.folded() == folded);
-        let is_passed = |member: &Member| {
-            let next = self.all.get(self.place);
-            member.path != entry.path || next.is_none_or(|next| member.path < next.path)
-        };
-        match (known, twin) {
-            (Some(name), _) => BundleError::Duplicate {
-                path: entry.path.to_string(),
-                first: name.to_owned(),
-            },
-            (None, Some(member)) if is_passed(member) => BundleError::Duplicate {
+        match (listed, next) {
+            (None, _) if entry.path == *SIGNATURE => {
+                mismatch(&entry.path, "it does not follow the list that it signs")
+            }
+            (None, _) => mismatch(&entry.path, "it is not listed"),
+            // It came already, unless it is listed further on.
+            (Some(member), Some(next)) if member.path == entry.path && next.path < member.path => {
+                mismatch(&next.path, "it is listed and not in its place")
+            }
+            (Some(member), _) => BundleError::Duplicate {
                 path: entry.path.to_string(),
                 first: member.path.to_string(),
             },
-            (None, Some(_)) => match self.peek() {
-                Some(next) => mismatch(next, "it is listed and not in its place"),
-                None => mismatch_path(entry, "it is not in its place"),
-            },
-            (None, None) => mismatch_path(entry, "it is not listed"),
         }
     }
 }
@@ -137,26 +139,19 @@ pub(super) fn check_digest(member: &Member, found: Digest) -> Result<(), BundleE
     if member.digest == found {
         return Ok(());
     }
-    Err(mismatch(member, "its bytes have another digest"))
+    Err(mismatch(&member.path, "its bytes have another digest"))
 }
 
 fn check_size(member: &Member, found: u64) -> Result<(), BundleError> {
     if member.size == found {
         return Ok(());
     }
-    Err(mismatch(member, "it has another size"))
+    Err(mismatch(&member.path, "it has another size"))
 }
 
-fn mismatch(member: &Member, why: &'static str) -> BundleError {
+fn mismatch(path: &MemberPath, why: &'static str) -> BundleError {
     BundleError::Mismatch {
-        path: member.path.to_string(),
-        why,
-    }
-}
-
-fn mismatch_path(entry: &Entry, why: &'static str) -> BundleError {
-    BundleError::Mismatch {
-        path: entry.path.to_string(),
+        path: path.to_string(),
         why,
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod flaky;
 pub(crate) mod lines;
 pub(crate) mod plugins;
 pub(crate) mod process;
+pub(crate) mod run;
 pub(crate) mod signed;
 
 use std::sync::atomic::{AtomicBool, Ordering};
