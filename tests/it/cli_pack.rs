@@ -349,9 +349,7 @@ fn what_is_signed_can_be_checked() {
     fs::write(&locked, key.to_text(Some("open sesame")).unwrap()).unwrap();
     let refused = Run::from(pack(&locked).output().unwrap()).json();
     assert_eq!(refused["code"], "sig.password");
-    let opened = pack(&locked)
-        .env("PLG_KEY_PASSWORD", "open sesame")
-        .output();
+    let opened = pack(&locked).env("PLG_PASSWORD", "open sesame").output();
     assert_eq!(
         Run::from(opened.unwrap()).json()["digest"],
         packed["digest"]

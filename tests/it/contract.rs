@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 
 use Weight::{Adding, Breaking, Neutral};
 
+/// A field, what it was, what it is, and the differences that are to be found.
+type Case<'a> = (&'a str, Value, Value, &'a [(Weight, &'a str)]);
+
 /// Each thing that others rely on, in both directions.
 #[test]
 fn every_change_has_its_weight() {
     let route = |method: &str, route: &str, label: &str| json!({ "routes": [{ "route": route, "method": method, "label": label }] });
     let get = route("GET", "/a/:id", "a");
     let schema = |required: Value| json!({ "type": "object", "required": required });
-    let cases: Vec<(&str, Value, Value, &[(Weight, &str)])> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("labels", json!(["a", "b"]), json!(["b", "a"]), &[]),
         (
             "labels",
