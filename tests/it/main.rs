@@ -13,6 +13,7 @@ mod call;
 mod canary;
 mod cli;
 mod cli_live;
+mod cli_store;
 mod codes;
 mod context;
 mod deadline;
