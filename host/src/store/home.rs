@@ -39,6 +39,11 @@ impl Home {
         &self.path
     }
 
+    /// Whether anybody made it yet. Only what installs something does.
+    pub(super) fn is_there(&self) -> bool {
+        self.path.exists()
+    }
+
     /// What processes take turns with.
     pub(super) fn turn(&self) -> PathBuf {
         self.path.join("lock")
