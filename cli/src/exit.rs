@@ -49,7 +49,12 @@ impl Exit {
             | "code.unknown"
             | "history.not_found"
             | "quarantine.not_found"
+            | "store.not_installed"
+            | "store.no_set"
             | "trust.not_found" => Self::NotFound,
+            "store.tampered" | "store.unsafe" | "store.format" | "upgrade.needs_consent" => {
+                Self::Refused
+            }
             // The plugin's own `init` said no, or its descriptor is not usable.
             "native.init" => Self::PluginFailed,
             "call.failed" | "call.panicked" | "call.depth" => Self::PluginFailed,
@@ -58,7 +63,8 @@ impl Exit {
             _ => match code.split('.').next() {
                 Some("usage") => Self::Usage,
                 Some(
-                    "native" | "abi" | "manifest" | "dir" | "bundle" | "sig" | "trust" | "pack",
+                    "native" | "abi" | "manifest" | "dir" | "bundle" | "sig" | "trust" | "pack"
+                    | "install" | "lock",
                 ) => Self::Refused,
                 Some("ctx") => Self::PluginFailed,
                 _ => Self::Other,
@@ -125,6 +131,9 @@ mod tests {
             ("trust.not_found", Exit::NotFound),
             ("ctx.missing", Exit::PluginFailed),
             ("call.timeout", Exit::Timeout),
+            ("install.downgrade", Exit::Refused),
+            ("lock.mismatch", Exit::Refused),
+            ("store.busy", Exit::Other),
             ("build.failed", Exit::Other),
             ("call.cancelled", Exit::Other),
         ] {

@@ -11,6 +11,7 @@ mod crates;
 mod exit;
 mod freshness;
 mod home;
+mod installed;
 mod interrupt;
 mod invocation;
 mod keys;

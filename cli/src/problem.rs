@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use plg_host::history::HistoryError;
 use plg_host::quarantine::QuarantineError;
+use plg_host::store::StoreError;
 use plg_host::trust::TrustError;
 use plg_host::{CallFailure, DiscoverError, Error, LoadError, codes};
 use plg_packaging::bundle::{BundleError, PackError};
@@ -211,6 +212,7 @@ impl From<&Error> for Problem {
         match error {
             Error::Load(error) => Self::of_load(error),
             Error::Discover(error) => Self::from(&**error),
+            Error::Store(error) => Self::from(&**error),
             Error::Call(call) => {
                 let problem = Self::of_error(call.code(), &**call)
                     .with("plugin", call.plugin.as_str())
@@ -275,6 +277,35 @@ impl From<&TrustError> for Problem {
             TrustError::Untrusted { key, .. } => problem.with("key", key.to_string()),
             _ => problem,
         }
+    }
+}
+
+impl From<&StoreError> for Problem {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            // What is inside says all that this would, and more.
+            StoreError::Bundle { origin, source } => {
+                Self::from(source).with("path", origin.as_str())
+            }
+            StoreError::Untrusted {
+                origin,
+                code,
+                source,
+            } => Self::of_error(code, &**source).with("path", origin.as_str()),
+            _ => Self::of_error(error.code(), error),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Problem::from(&error).into()
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use plg_host::{Candidate, Host, MANIFEST};
 
 use crate::artifact::{self, Profile};
+use crate::home::Home;
+use crate::installed::{self, Installed};
 use crate::problem::Problem;
 use crate::{crates, freshness, makefile};
 
@@ -19,6 +21,8 @@ pub(crate) enum Target {
     Crate(PathBuf),
     /// A directory with a Makefile that builds the library.
     Make(PathBuf),
+    /// A plugin from the store.
+    Installed(Installed),
 }
 
 /// Where a target's library is.
@@ -41,6 +45,30 @@ impl Target {
             _ if path.is_dir() => Ok(Self::Directory(path.to_owned())),
             // Anything that is no directory is the library loader's to judge, an absent file too.
             _ => Ok(Self::Library(path.to_owned())),
+        }
+    }
+
+    /// As [`find`](Self::find); a name that the plugin directory does not have may be that of an installed plugin.
+    pub(crate) fn find_installed(
+        text: &str,
+        plugin_dir: &Path,
+        home: &Home,
+    ) -> Result<Self, Problem> {
+        let problem = match Self::find(text, plugin_dir) {
+            Err(problem) if matches!(problem.code(), "plugin.not_found" | "io.not_found") => {
+                problem
+            }
+            outcome => return outcome,
+        };
+        match installed::library(text, home)? {
+            Some(installed) => Ok(Self::Installed(installed)),
+            // There need not be a plugin directory, and then it is not what is wrong.
+            None if problem.code() == "io.not_found" => {
+                let detail = format!("there is no plugin `{text}`: it is not installed");
+                let help = "install it, or give a path or the directory of your plugins";
+                Err(Problem::new("plugin.not_found", detail).help(help))
+            }
+            None => Err(problem),
         }
     }
 
@@ -104,6 +132,7 @@ impl Target {
     pub(crate) fn loadable(&self, profile: Profile) -> Result<PathBuf, Problem> {
         match self {
             Self::Library(path) | Self::Directory(path) => Ok(path.clone()),
+            Self::Installed(installed) => Ok(installed.library.clone()),
             Self::Crate(directory) => crates::fresh(directory, profile),
             Self::Make(directory) => {
                 makefile::fresh(directory)?;
@@ -115,8 +144,8 @@ impl Target {
     /// The library as it is now. Nothing is built.
     pub(crate) fn built(&self, profile: Profile) -> Result<Built, Problem> {
         match self {
-            Self::Library(path) => Ok(Built {
-                library: path.clone(),
+            Self::Library(library) | Self::Installed(Installed { library, .. }) => Ok(Built {
+                library: library.clone(),
                 stale: false,
             }),
             Self::Directory(directory) | Self::Make(directory) => Ok(Built {
@@ -139,6 +168,7 @@ impl Target {
         match self {
             Self::Library(_) => None,
             Self::Directory(path) | Self::Crate(path) | Self::Make(path) => Some(path),
+            Self::Installed(installed) => Some(&installed.directory),
         }
     }
 }

@@ -50,8 +50,10 @@ fn command(arguments: &[&str]) -> Command {
         .args(arguments)
         .current_dir(workspace())
         .stdin(Stdio::null())
-        // The usual state directory is that of whoever runs the tests.
+        // The usual directories are those of whoever runs the tests.
         .env("XDG_STATE_HOME", "/dev/null")
+        .env("XDG_DATA_HOME", "/dev/null")
+        .env_remove("PLG_HOME")
         .env_remove("PLG_STATE")
         .env_remove("PLG_PLUGIN_DIR")
         .env_remove("PLG_LOG");
@@ -675,6 +677,12 @@ fn the_command_line_explains_itself() {
         "inspect",
         "check",
         "watch",
+        "install",
+        "upgrade",
+        "remove",
+        "undo",
+        "gc",
+        "lock",
         "history",
         "quarantine",
         "explain",

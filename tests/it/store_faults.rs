@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use plg_host::store::{
     Answer, Bundle, Changed, InstallOptions, Options, Step, Store, StoreError, TrustAll,
@@ -19,8 +20,10 @@ use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::support::bundles::{Sample, install, install_with, installed, name, open};
+use crate::support::plugins::{self, named, number};
 use crate::support::process::mount_small_disk;
 use crate::support::untouched::Untouched;
+use crate::support::wait_until;
 
 /// Where the children of a test find the store.
 const HOME: &str = "PLG_TEST_STORE";
@@ -102,6 +105,12 @@ impl Operation {
     }
 }
 
+/// A directory in memory where there is one: bringing bytes to a disk takes most of the time, and what a process
+/// that is killed leaves is the same.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
 #[test]
 fn a_process_that_is_killed_at_any_step_leaves_what_was_or_what_was_to_be() {
     let test = concat!(
@@ -122,7 +131,7 @@ fn a_process_that_is_killed_at_any_step_leaves_what_was_or_what_was_to_be() {
     assert!(kills.len() > 150, "only {}", kills.len());
     let work = || {
         while let Some((operation, at, step)) = kills.get(next.fetch_add(1, Ordering::SeqCst)) {
-            let scratch = tempfile::tempdir().unwrap();
+            let scratch = scratch();
             let home = scratch.path().join("plg");
             operation.prepare(&home);
             let variables = [
@@ -176,7 +185,7 @@ fn a_process_that_is_killed_while_it_sweeps_leaves_the_same() {
     for first in [Step::Rename, Step::SetFsync, Step::LockRename] {
         let at = steps.iter().position(|step| *step == first).unwrap();
         for second in 0..12 {
-            let scratch = tempfile::tempdir().unwrap();
+            let scratch = scratch();
             let home = scratch.path().join("plg");
             operation.prepare(&home);
             for at in [at, second] {
@@ -220,7 +229,7 @@ fn small(plugin: &str, version: &str) -> Sample {
 
 /// The steps of an operation, one after the other.
 fn steps_of(operation: Operation, sample: impl Fn(&str, &str) -> Sample) -> Vec<Step> {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch();
     let home = scratch.path().join("plg");
     operation.prepare(&home);
     let (tell, told) = std::sync::mpsc::channel();
@@ -354,7 +363,7 @@ fn a_fault_at_any_step_leaves_everything_as_it_was() {
         let steps = steps_of(operation, sample);
         let is_large = operation == Operation::Install;
         assert!(!is_large || steps.len() > 80, "only {}", steps.len());
-        let scratch = tempfile::tempdir().unwrap();
+        let scratch = scratch();
         let home = scratch.path().join("plg");
         operation.prepare(&home);
         for at in 0..steps.len() {
@@ -425,7 +434,7 @@ fn a_fault_in_a_collection_loses_nothing_that_is_needed() {
     let steps = steps_of(Operation::Collect, small);
     for at in 0..steps.len() {
         for fault in FAULTS {
-            let scratch = tempfile::tempdir().unwrap();
+            let scratch = scratch();
             let home = scratch.path().join("plg");
             Operation::Collect.prepare(&home);
             let what = format!("{fault:?} at {}", steps[at]);
@@ -455,7 +464,7 @@ fn a_fault_in_a_collection_loses_nothing_that_is_needed() {
 /// Short writes are what a system may do at any time, and no error.
 #[test]
 fn an_install_in_small_pieces_is_an_install() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch();
     let options = Options::new().on_step(|_, _| Answer::Short(7));
     let store = Store::open(scratch.path().join("plg"), options).unwrap();
     install(&store, &small("hello", "1.0.0")).unwrap();
@@ -473,7 +482,7 @@ fn an_install_in_small_pieces_is_an_install() {
 
 isolated! {
     fn a_disk_that_is_really_full_is_no_harm() {
-        let scratch = tempfile::tempdir().unwrap();
+        let scratch = scratch();
         let sample = |plugin: &str, version: &str| {
             let noise = (0_u32..60_000).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes());
             Sample::twenty_files(plugin, version).member("assets/noise.bin", noise.collect::<Vec<_>>())
@@ -532,7 +541,7 @@ fn processes_that_install_the_same_bundle_share_the_work() {
             println!("installed");
         });
     }
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch();
     let home = scratch.path().join("plg");
     let variables = [(HOME, home.to_str().unwrap())];
     let run = || child::run(test, &variables, || unreachable!());
@@ -549,7 +558,7 @@ fn processes_that_install_the_same_bundle_share_the_work() {
 /// Readers take no lock and see the old set or the new one, whole, whatever writers do.
 #[test]
 fn who_reads_meanwhile_sees_one_set_or_the_other() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch();
     let home = scratch.path().join("plg");
     let store = open(&home);
     install(&store, &small("hello", "1.0.0")).unwrap();
@@ -600,7 +609,7 @@ fn random_kills_leave_a_store_that_goes_on() {
         child::run(test, &[], || change_until_death(Path::new(&home)));
     }
     let kills: u64 = env::var("PLG_CAMPAIGN").map_or(10, |kills| kills.parse().unwrap());
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch();
     let home = scratch.path().join("plg");
     for seed in 0..kills {
         let variables = [(HOME, home.to_str().unwrap()), (STEP, &seed.to_string())];
@@ -689,7 +698,7 @@ fn change_until_death(home: &Path) {
 /// The error names the step, and what the system said.
 #[test]
 fn an_error_of_the_disk_says_where() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch();
     let home = scratch.path().join("plg");
     let fail_at = |wanted: Step| {
         let options = Options::new().on_step(move |step, _| {
@@ -743,7 +752,7 @@ fn a_bundle_that_cannot_be_read_to_its_end_changes_nothing() {
         }
     }
 
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch();
     let home: PathBuf = scratch.path().join("plg");
     let store = open(&home);
     install(&store, &small("hello", "1.0.0")).unwrap();
@@ -760,4 +769,54 @@ fn a_bundle_that_cannot_be_read_to_its_end_changes_nothing() {
     untouched.check("a connection that breaks");
     attempt(usize::MAX).unwrap();
     assert_eq!(installed(&store), ["hello 1.1.0"]);
+}
+
+isolated! {
+    /// P1 to P5 and P7, for every bundle that the reader refuses.
+    fn no_hostile_bundle_leaves_anything() {
+        let scratch = scratch();
+        let home = scratch.path().join("plg");
+        let store = open(&home);
+        let library = fs::read(named("loaded", 7)).unwrap();
+        install(&store, &Sample::new("loaded", "1.0.0").library(library)).unwrap();
+        let host = plugins::host();
+        let build = store.build(&name("loaded")).unwrap();
+        let (library, _) = build.library.clone().unwrap();
+        let loaded = host.load(library).unwrap();
+        let answer = || assert_eq!(number(&loaded, "build"), 7);
+        answer();
+        let attempt = |bytes: &[u8]| {
+            let bundle = Bundle::new("hostile.plg", bytes);
+            let options = InstallOptions { update: true, downgrade: true, ..InstallOptions::default() };
+            store.install(vec![bundle], &options, &TrustAll)
+        };
+        let cases = plg_tests::hostile::cases();
+        // What stays for good, such as the buffers of the allocator, is there before it is counted.
+        let _ = attempt(&cases[0].bytes);
+        let over = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            let caller = scope.spawn(|| {
+                let mut calls = 0;
+                while over.load(Ordering::SeqCst) == 0 {
+                    answer();
+                    calls += 1;
+                    // Somebody who calls now and then; the rest of the time is the installer's.
+                    thread::park_timeout(Duration::from_micros(500));
+                }
+                calls
+            });
+            let end = Over(&over);
+            wait_until("somebody calls", || host.census().calling_threads > 1);
+            for case in &cases {
+                let what = format!("row {}: {}", case.row, case.name);
+                let untouched = Untouched::below(scratch.path()).with_process();
+                let outcome = attempt(&case.bytes);
+                assert_eq!(outcome.map_err(|error| error.code()).err(), Some(case.code), "{what}");
+                untouched.check(&what);
+            }
+            drop(end);
+            assert!(caller.join().unwrap() > 0);
+        });
+        assert!(cases.len() > 1000, "only {}", cases.len());
+    }
 }

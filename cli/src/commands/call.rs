@@ -9,6 +9,7 @@ use plg_host::Context;
 use super::Global;
 use crate::artifact::{self, Profile};
 use crate::exit::Exit;
+use crate::home::Home;
 use crate::invocation::Invocation;
 use crate::output::Output;
 use crate::problem::{Failure, Problem};
@@ -18,7 +19,7 @@ use crate::{progress, values};
 
 /// Call a label of a plugin
 ///
-/// The plugin is a library, a directory, or a name in the plugin directory. A crate, or a directory
+/// The plugin is a library, a directory, a name in the plugin directory, or an installed plugin. A crate, or a directory
 /// with a Makefile, is built first when its library is missing or older than its sources. What the
 /// plugin set or changed is printed; `--json` prints all values that the call left.
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ Examples:
   plg call text text.count text='two words' --timeout 5s
   plg call text text.split separator=, --values @values.json")]
 pub(crate) struct Call {
-    /// A path, or the name of a plugin in the plugin directory
+    /// A path, or the name of a plugin in the plugin directory or of one that is installed
     #[arg(value_name = "PATH_OR_NAME")]
     plugin: String,
     #[command(flatten)]
@@ -42,6 +43,8 @@ pub(crate) struct Call {
     release: bool,
     #[command(flatten)]
     state: State,
+    #[command(flatten)]
+    home: Home,
 }
 
 /// What the plugin is asked, for `plg call` and `plg dev`.
@@ -64,11 +67,12 @@ impl Call {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<Exit, Failure> {
         let given = self.question.context()?;
         let profile = Profile::release(self.release);
-        let target = Target::find(&self.plugin, &global.plugin_dir)?;
+        let find = |text: &str| Target::find_installed(text, &global.plugin_dir, &self.home);
+        let target = find(&self.plugin)?;
         let path = target.loadable(profile)?;
         let invocation = Invocation {
             path,
-            others: others(&target, global, profile)?,
+            others: others(&target, profile, find)?,
             label: self.question.label,
             context: progress::watched(given.clone()),
             timeout: self.question.timeout,
@@ -106,11 +110,11 @@ impl Question {
     }
 }
 
-/// The plugins that this one says it calls, as far as the plugin directory has them.
+/// The plugins that this one says it calls, as far as they are found.
 pub(super) fn others(
     target: &Target,
-    global: &Global,
     profile: Profile,
+    find: impl Fn(&str) -> Result<Target, Problem>,
 ) -> Result<Vec<PathBuf>, Problem> {
     let Some(manifest) = target
         .directory()
@@ -121,7 +125,7 @@ pub(super) fn others(
     let mut others = Vec::new();
     for name in manifest.dependencies.keys() {
         // What is missing shows when the plugin calls it, and it may never do that.
-        if let Ok(other) = Target::find(name.as_str(), &global.plugin_dir) {
+        if let Ok(other) = find(name.as_str()) {
             others.push(other.loadable(profile)?);
         }
     }

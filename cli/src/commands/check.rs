@@ -91,7 +91,7 @@ impl Check {
         // A crate is loaded from its library, wherever its manifest stands.
         let loaded = match target {
             Target::Directory(directory) | Target::Make(directory) => directory.as_path(),
-            Target::Library(_) | Target::Crate(_) => library.as_path(),
+            Target::Library(_) | Target::Crate(_) | Target::Installed(_) => library.as_path(),
         };
         let candidate = match host.candidate(loaded) {
             Ok(candidate) => Some(candidate),

@@ -19,6 +19,7 @@ use crate::answer::{Answer, Document};
 use crate::artifact::{self, Profile};
 use crate::crates::{self, Origins};
 use crate::exit::Exit;
+use crate::installed::Installed;
 use crate::interrupt::Interrupt;
 use crate::makefile;
 use crate::output::Output;
@@ -117,7 +118,9 @@ impl Dev {
         let (directory, is_crate) = match &target {
             Target::Crate(directory) => (directory, true),
             Target::Make(directory) => (directory, false),
-            Target::Library(path) | Target::Directory(path) => {
+            Target::Library(path)
+            | Target::Directory(path)
+            | Target::Installed(Installed { library: path, .. }) => {
                 return Err(artifact::no_sources(path).into());
             }
         };
@@ -134,7 +137,8 @@ impl Dev {
             rounds: 0,
             built: SystemTime::UNIX_EPOCH,
         };
-        for other in others(&target, global, profile)? {
+        let find = |name: &str| Target::find(name, &global.plugin_dir);
+        for other in others(&target, profile, find)? {
             session.host.load(other)?;
         }
         let first = Change {

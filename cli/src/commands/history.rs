@@ -9,6 +9,8 @@ use plg_host::history::{self, Entry, Journal, Set};
 use serde_json::json;
 
 use crate::exit::Exit;
+use crate::home::Home;
+use crate::installed;
 use crate::output::Output;
 use crate::printable::printable;
 use crate::problem::{Failure, Problem};
@@ -23,7 +25,8 @@ use crate::state::{self, State};
 Examples:
   plg history
   plg history /var/lib/app/plg --last 20
-  plg history --at 7 --json")]
+  plg history --at 7 --json
+  plg history --installed")]
 pub(crate) struct History {
     /// The state directory; the same as --state
     #[arg(conflicts_with = "state")]
@@ -34,12 +37,21 @@ pub(crate) struct History {
     /// Show only so many of the newest changes
     #[arg(long, value_name = "COUNT")]
     last: Option<usize>,
+    /// Show what was installed instead: every set in the store, and which is in force
+    #[arg(long, conflicts_with_all = ["dir", "at", "state"])]
+    installed: bool,
     #[command(flatten)]
     state: State,
+    #[command(flatten)]
+    home: Home,
 }
 
 impl History {
     pub(super) fn run(self, output: &mut Output) -> Result<Exit, Failure> {
+        if self.installed {
+            show_sets(self.last, &self.home, output)?;
+            return Ok(Exit::Ok);
+        }
         let directory = match self.dir {
             Some(directory) => Some(directory),
             None => self.state.to_read()?,
@@ -93,6 +105,38 @@ fn show_entries(
         let detail = format!("{skipped} lines of the history cannot be read and are not shown");
         output.warn(&Problem::new("history.damaged", detail));
     }
+    Ok(())
+}
+
+fn show_sets(last: Option<usize>, home: &Home, output: &mut Output) -> Result<(), Failure> {
+    let store = installed::open(home, output)?;
+    let current = store.current()?.number;
+    let mut sets = store.sets()?;
+    let passed = last.map_or(0, |last| sets.len().saturating_sub(last));
+    sets.drain(..passed);
+    if output.is_json() {
+        output.json(&json!({ "home": store.home(), "current": current, "sets": sets }))?;
+        return Ok(());
+    }
+    if sets.is_empty() {
+        let home = store.home().display();
+        writeln!(output.text(), "nothing was installed yet in `{home}`")?;
+        return Ok(());
+    }
+    let rows = sets.into_iter().map(|set| {
+        let plugins = set.plugins.iter();
+        let plugins: Vec<String> = plugins
+            .map(|plugin| format!("{} {}", plugin.name, plugin.version))
+            .collect();
+        let mark = if set.number == current { "*" } else { "" };
+        [
+            format!("{}{mark}", set.number),
+            state::time(set.at),
+            set.change.to_string(),
+            plugins.join(", "),
+        ]
+    });
+    print(["SET", "TIME", "CHANGE", "INSTALLED"], rows, output)?;
     Ok(())
 }
 

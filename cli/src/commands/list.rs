@@ -9,9 +9,12 @@ use plg_host::{Candidate, DiscoverError, Host};
 use plg_packaging::Manifest;
 use serde_json::{Value, json};
 
-use super::Global;
+use super::history::short;
+use super::{Global, history};
 use crate::artifact;
 use crate::exit::Exit;
+use crate::home::Home;
+use crate::installed;
 use crate::makefile;
 use crate::output::Output;
 use crate::printable::printable;
@@ -21,10 +24,17 @@ use crate::problem::{Failure, Problem, mistake};
 ///
 /// What looks like a plugin and is none is named on the standard error, with the reason.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  plg list\n  plg list /srv/plugins --json")]
+#[command(
+    after_help = "Examples:\n  plg list\n  plg list /srv/plugins --json\n  plg list --installed"
+)]
 pub(crate) struct List {
     /// The directory; the plugin directory when it is not given
     dir: Option<PathBuf>,
+    /// List what is installed instead
+    #[arg(long, conflicts_with = "dir")]
+    installed: bool,
+    #[command(flatten)]
+    home: Home,
 }
 
 /// A line of the list.
@@ -37,6 +47,9 @@ struct Row {
 
 impl List {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<Exit, Failure> {
+        if self.installed {
+            return list_installed(&self.home, output);
+        }
         let directory = self.dir.as_ref().unwrap_or(&global.plugin_dir);
         let found = Host::builder().plugin_dir(directory).build()?.discover();
         let mut rows: Vec<Row> = found.candidates.into_iter().map(Row::from).collect();
@@ -68,6 +81,35 @@ impl List {
         }
         Ok(Exit::Ok)
     }
+}
+
+fn list_installed(home: &Home, output: &mut Output) -> Result<Exit, Failure> {
+    let store = installed::open(home, output)?;
+    let set = store.current()?;
+    if output.is_json() {
+        let plugins: Vec<Value> = set.plugins.iter().map(installed::entry_json).collect();
+        let home = store.home();
+        output.json(&json!({ "home": home, "set": set.number, "plugins": plugins }))?;
+        return Ok(Exit::Ok);
+    }
+    if set.plugins.is_empty() {
+        let home = store.home().display();
+        writeln!(output.text(), "nothing is installed in `{home}`")?;
+        return Ok(Exit::Ok);
+    }
+    let rows = set.plugins.iter().map(|entry| {
+        [
+            entry.name.to_string(),
+            entry.version.to_string(),
+            entry.level.clone(),
+            entry.signer.clone().unwrap_or_else(|| "nobody".to_owned()),
+            short(&entry.digest.hex()),
+            entry.source.clone(),
+        ]
+    });
+    let header = ["NAME", "VERSION", "LEVEL", "SIGNED BY", "DIGEST", "SOURCE"];
+    history::print(header, rows, output)?;
+    Ok(Exit::Ok)
 }
 
 /// The plugin that will be there once it is built.

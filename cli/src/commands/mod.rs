@@ -6,16 +6,22 @@ mod check;
 mod completions;
 mod dev;
 mod explain;
+mod gc;
 mod history;
 mod index;
 mod inspect;
+mod install;
 mod keygen;
 mod list;
+mod lock;
 mod new;
 mod pack;
 mod quarantine;
+mod remove;
 mod trust;
+mod undo;
 mod unpack;
+mod upgrade;
 mod verify;
 mod version;
 mod watch;
@@ -73,6 +79,12 @@ pub(crate) enum Verb {
     Trust(trust::Trust),
     Index(index::Index),
     Watch(watch::Watch),
+    Install(install::Install),
+    Upgrade(upgrade::Upgrade),
+    Remove(remove::Remove),
+    Undo(undo::Undo),
+    Gc(gc::Gc),
+    Lock(lock::Lock),
     History(history::History),
     Quarantine(quarantine::Quarantine),
     Explain(explain::Explain),
@@ -97,6 +109,12 @@ impl Verb {
             Self::Trust(verb) => verb.run(output),
             Self::Index(verb) => verb.run(output),
             Self::Watch(verb) => verb.run(global, output),
+            Self::Install(verb) => verb.run(output),
+            Self::Upgrade(verb) => verb.run(output),
+            Self::Remove(verb) => verb.run(output),
+            Self::Undo(verb) => verb.run(output),
+            Self::Gc(verb) => verb.run(output),
+            Self::Lock(verb) => verb.run(output),
             Self::History(verb) => verb.run(output),
             Self::Quarantine(verb) => verb.run(output),
             Self::Explain(verb) => verb.run(output),

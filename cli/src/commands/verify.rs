@@ -1,7 +1,7 @@
 //! `plg verify`: whether a bundle is whole, and who signed it.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
@@ -142,21 +142,38 @@ impl Verify {
     }
 
     fn index(&self, listed: &Listed, now: SystemTime) -> Result<Option<AcceptedIndex>, Problem> {
-        let Some(path) = &self.index else {
-            return Ok(None);
-        };
-        let bytes = keys::read(path, Index::BYTES as u64)?;
-        let files = match self.index_signature.as_slice() {
-            [] => vec![super::index::signature_of(path)],
-            files => files.to_vec(),
-        };
-        let signatures = files.iter().map(|file| keys::read(file, keys::SMALL));
-        let signatures: Vec<Vec<u8>> = signatures.collect::<Result<_, _>>()?;
-        let signatures: Vec<&[u8]> = signatures.iter().map(Vec::as_slice).collect();
-        let index = open(&self.home)?.check_index(&bytes, &signatures, now);
-        let index = index.map_err(refused)?;
-        index.check(listed).map_err(refused)?;
-        index.check_time(now).map_err(refused)?;
-        Ok(Some(index))
+        let index = accepted(
+            self.index.as_deref(),
+            &self.index_signature,
+            &self.home,
+            now,
+        )?;
+        if let Some(index) = &index {
+            index.check(listed).map_err(refused)?;
+            index.check_time(now).map_err(refused)?;
+        }
+        Ok(index)
     }
+}
+
+/// An index of releases that enough trusted keys signed.
+pub(super) fn accepted(
+    path: Option<&Path>,
+    signatures: &[PathBuf],
+    home: &Home,
+    now: SystemTime,
+) -> Result<Option<AcceptedIndex>, Problem> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let bytes = keys::read(path, Index::BYTES as u64)?;
+    let files = match signatures {
+        [] => vec![super::index::signature_of(path)],
+        files => files.to_vec(),
+    };
+    let signatures = files.iter().map(|file| keys::read(file, keys::SMALL));
+    let signatures: Vec<Vec<u8>> = signatures.collect::<Result<_, _>>()?;
+    let signatures: Vec<&[u8]> = signatures.iter().map(Vec::as_slice).collect();
+    let index = open(home)?.check_index(&bytes, &signatures, now);
+    index.map(Some).map_err(refused)
 }

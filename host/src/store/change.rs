@@ -25,6 +25,9 @@ impl Store {
     /// `store.not_installed`; `deps.in_use` when others need one of them, unless `cascade` removes those as well;
     /// `lock.*`, `store.busy`, `io.*`.
     pub fn remove(&self, plugins: &[PluginName], cascade: bool) -> Result<Changed, StoreError> {
+        if !self.home.is_there() {
+            return self.plan_remove(plugins, cascade);
+        }
         let mut writer = self.writer()?;
         let before = writer.records.current.clone();
         let draft = without(&before, plugins, cascade)?;
@@ -55,6 +58,9 @@ impl Store {
     /// `store.no_set` when there is no such set any more, `store.tampered` when a build of it is not
     /// what was installed; `store.busy`, `io.*`.
     pub fn undo(&self, to: Option<u64>) -> Result<Changed, StoreError> {
+        if !self.home.is_there() {
+            return self.plan_undo(to);
+        }
         let mut writer = self.writer_of(in_order_or_not)?;
         let before = writer.records.current.clone();
         let is_in_force = writer.records.in_order && to == Some(before.number);
@@ -85,6 +91,9 @@ impl Store {
     ///
     /// `store.format` when a newer version of plg wrote it; `store.busy`, `io.*`.
     pub fn restore(&self) -> Result<(Set, bool), StoreError> {
+        if !self.home.is_there() {
+            return Ok((Set::empty(), false));
+        }
         let mut writer = self.writer_of(in_order_or_not)?;
         let records = &writer.records;
         let current = records.current.clone();

@@ -34,6 +34,9 @@ impl Store {
     ///
     /// `lock.*`, `store.busy`, `io.*`; what was removed before the error is gone.
     pub fn gc(&self, keep: usize) -> Result<Collected, StoreError> {
+        if !self.home.is_there() {
+            return self.plan_gc(keep);
+        }
         let writer = self.writer()?;
         let home = &self.home;
         let mut collected = plan(home, &writer.records, keep)?;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +37,11 @@ impl Home {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether anybody made it yet. Only what installs something does.
+    pub(super) fn is_there(&self) -> bool {
+        self.path.exists()
     }
 
     /// What processes take turns with.
@@ -147,7 +152,7 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>, StoreError> {
     let read = |source| StoreError::read(directory, source);
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
         Err(source) => return Err(read(source)),
     };
     let mut names = Vec::new();
@@ -164,7 +169,7 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>, StoreError> {
 fn is_own_directory(path: &Path) -> Result<bool, StoreError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) if is_absent(&error) => return Ok(false),
         Err(source) => return Err(StoreError::read(path, source)),
     };
     let why = if metadata.is_symlink() {
@@ -180,6 +185,11 @@ fn is_own_directory(path: &Path) -> Result<bool, StoreError> {
     };
     let path = path.to_owned();
     Err(StoreError::Unsafe { path, why })
+}
+
+/// Whether an error says that nothing is there.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// Another process may have made it first.

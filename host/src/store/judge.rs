@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use plg_packaging::bundle::Head;
 
 use super::set::Entry;
-use crate::trust::{Judgement, Level, Terms, Trust, TrustError, Why};
+use crate::trust::{AcceptedIndex, Judgement, Level, Terms, Trust, TrustError, Why};
 
 /// Decides how far a bundle is trusted, by what stands before its payload.
 pub trait Judge {
@@ -62,6 +62,7 @@ pub struct TrustAll;
 #[derive(Clone, Debug)]
 pub struct Named {
     trust: Trust,
+    index: Option<AcceptedIndex>,
     any_key: bool,
     downgrade: bool,
 }
@@ -75,9 +76,17 @@ impl Named {
     pub fn new(trust: Trust) -> Self {
         Self {
             trust,
+            index: None,
             any_key: false,
             downgrade: false,
         }
+    }
+
+    /// Lets only releases pass that this index lists.
+    #[must_use]
+    pub fn index(mut self, index: Option<AcceptedIndex>) -> Self {
+        self.index = index;
+        self
     }
 
     /// Takes a signature by a key that nobody knows for none.
@@ -98,9 +107,14 @@ impl Named {
         let was_signed = asked
             .installed
             .is_some_and(|installed| installed.signer.is_some());
+        let now = SystemTime::now();
+        if let Some(index) = &self.index {
+            index.check_time(now)?;
+        }
         // The operator said where it runs; any key that is trusted at all vouches for whose it is.
-        let terms = Terms::new(Level::Sandboxed, SystemTime::now())
-            .allow_unsigned(true)
+        let terms = Terms::new(Level::Sandboxed, now)
+            // An index lists what is listed.
+            .allow_unsigned(self.index.is_none() || asked.head.listed.is_some())
             .was_signed(was_signed)
             .allow_downgrade(self.downgrade);
         let Some(listed) = &asked.head.listed else {
@@ -108,6 +122,9 @@ impl Named {
                 .judge_plain(&asked.head.parsed.manifest, &terms)?;
             return Ok(Judged::trusted(None));
         };
+        if let Some(index) = &self.index {
+            index.check(listed)?;
+        }
         let judgement = match self.trust.judge(listed, &terms) {
             Err(TrustError::Untrusted {
                 why: Why::Unknown, ..

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::home::Home;
+use super::home::{Home, is_absent};
 use super::pins::Pins;
 use super::set::Set;
 use crate::state;
@@ -179,7 +179,7 @@ pub(super) fn bytes(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreErr
     let read = |source| StoreError::read(path, source);
     let file = match options.open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_absent(&error) => return Ok(None),
         Err(source) => return Err(read(source)),
     };
     if !file.metadata().map_err(read)?.is_file() {

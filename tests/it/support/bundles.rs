@@ -8,6 +8,7 @@ use plg_host::PluginName;
 use plg_host::store::{Bundle, Changed, InstallOptions, Options, Store, StoreError, TrustAll};
 use plg_packaging::Manifest;
 use plg_packaging::bundle::{CONTENTS, Contents, MANIFEST, SIGNATURE, Target};
+use plg_packaging::sign::{KeyId, SecretKey, sign_bundle};
 use plg_tests::archive::{Entry, gzip, member, tar};
 use serde_json::{Value, json};
 
@@ -19,7 +20,16 @@ pub(crate) struct Sample {
     manifest: Value,
     library: Vec<u8>,
     members: Vec<(String, Vec<u8>)>,
-    signature: Option<Vec<u8>>,
+    signature: Signature,
+}
+
+/// What stands in the place of the signature.
+#[derive(Clone, Debug)]
+enum Signature {
+    None,
+    Bytes(Vec<u8>),
+    /// The signature by the key of this number.
+    Of(u8),
 }
 
 impl Sample {
@@ -30,7 +40,7 @@ impl Sample {
             manifest: json!({ "name": name, "version": version }),
             library: library.into_bytes(),
             members: Vec::new(),
-            signature: None,
+            signature: Signature::None,
         }
     }
 
@@ -58,7 +68,13 @@ impl Sample {
 
     /// Bytes in the place of the signature.
     pub(crate) fn signed(mut self, bytes: &[u8]) -> Self {
-        self.signature = Some(bytes.to_vec());
+        self.signature = Signature::Bytes(bytes.to_vec());
+        self
+    }
+
+    /// Signed with the key of that number.
+    pub(crate) fn signed_by(mut self, key: u8) -> Self {
+        self.signature = Signature::Of(key);
         self
     }
 
@@ -95,8 +111,16 @@ impl Sample {
             Entry::new(MANIFEST, manifest),
             Entry::new(CONTENTS, contents.to_json()),
         ];
-        if let Some(signature) = &self.signature {
-            entries.push(Entry::new(SIGNATURE, signature.clone()));
+        let signature = match &self.signature {
+            Signature::None => None,
+            Signature::Bytes(bytes) => Some(bytes.clone()),
+            Signature::Of(number) => {
+                let signature = sign_bundle(&contents, &key(*number)).unwrap();
+                Some(signature.to_text().into_bytes())
+            }
+        };
+        if let Some(signature) = signature {
+            entries.push(Entry::new(SIGNATURE, signature));
         }
         entries.extend(
             members
@@ -105,6 +129,11 @@ impl Sample {
         );
         gzip(&tar(&entries))
     }
+}
+
+/// A key to sign with, always the same for a number.
+pub(crate) fn key(number: u8) -> SecretKey {
+    SecretKey::from_seed(KeyId::from_bytes([number; 8]), &[number; 32])
 }
 
 pub(crate) fn name(name: &str) -> PluginName {

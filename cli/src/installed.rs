@@ -1,0 +1,161 @@
+//! The store as the command line sees it: opened with a display, and what a change did to it.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use plg_host::store::{Changed, Difference, Entry, Options, Progress, Store, StoreError};
+use serde_json::{Value, json};
+
+use crate::home::Home;
+use crate::output::Output;
+use crate::printable::printable;
+use crate::problem::{Failure, Problem};
+
+/// Opens the store. Where somebody is there to see it, it says how far it is.
+pub(crate) fn open(home: &Home, output: &Output) -> Result<Store, Problem> {
+    let mut options = Options::new();
+    if !output.is_json() && io::stderr().is_terminal() {
+        let bar = ProgressBar::new(0).with_style(ProgressStyle::default_bar());
+        options = options.on_progress(move |progress| show(&bar, progress));
+    }
+    Ok(Store::open(home.directory()?, options)?)
+}
+
+fn show(bar: &ProgressBar, progress: &Progress<'_>) {
+    match progress {
+        Progress::Waiting { .. } => {
+            bar.set_style(ProgressStyle::default_spinner());
+            bar.set_message("waiting for another process that changes the store");
+            bar.tick();
+        }
+        Progress::Unpacking { done, total, .. } => {
+            bar.set_style(ProgressStyle::default_bar());
+            bar.set_length(total.unwrap_or(*done));
+            bar.set_position(*done);
+            if total.is_none_or(|total| *done >= total) {
+                bar.finish_and_clear();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Where bundles are read from.
+pub(crate) fn bundle(path: &Path) -> Result<plg_host::store::Bundle<'static>, Problem> {
+    Ok(plg_host::store::Bundle::open(path)?)
+}
+
+/// Says what a change did, or what it would do, and what can be done next.
+pub(crate) fn report(
+    store: &Store,
+    changed: &Changed,
+    is_plan: bool,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    if output.is_json() {
+        let changes: Vec<Value> = changed.differences.iter().map(to_json).collect();
+        output.json(&json!({
+            "home": store.home(),
+            "plan": is_plan,
+            "set": changed.set.number,
+            "from": changed.from,
+            "changes": changes,
+        }))?;
+        return Ok(());
+    }
+    let mut out = output.text();
+    let would = if is_plan { "would have " } else { "" };
+    for difference in &changed.differences {
+        writeln!(out, "{would}{}", printable(&sentence(difference)))?;
+    }
+    if changed.set.number == changed.from {
+        writeln!(out, "nothing to do: this is installed already")?;
+    } else if is_plan {
+        writeln!(out, "nothing was changed; leave out `--plan` to do it")?;
+    } else {
+        let number = changed.set.number;
+        writeln!(out, "set {number} is in force; `plg undo` takes this back")?;
+    }
+    Ok(())
+}
+
+fn sentence(difference: &Difference) -> String {
+    match (&difference.from, &difference.to) {
+        (None, Some(to)) => format!("installed {} {}", to.name, to.version),
+        (Some(from), None) => format!("removed {} {}", from.name, from.version),
+        (Some(from), Some(to)) if from.version == to.version => {
+            format!("replaced {} {} by another build of it", to.name, to.version)
+        }
+        (Some(from), Some(to)) if from.version < to.version => {
+            format!("upgraded {} {} -> {}", to.name, from.version, to.version)
+        }
+        (Some(from), Some(to)) => {
+            format!(
+                "went back to {} {} from {}",
+                to.name, to.version, from.version
+            )
+        }
+        (None, None) => String::new(),
+    }
+}
+
+fn to_json(difference: &Difference) -> Value {
+    let side = |entry: &Option<Entry>| entry.as_ref().map(entry_json);
+    json!({
+        "plugin": difference.name(),
+        "from": side(&difference.from),
+        "to": side(&difference.to),
+    })
+}
+
+/// A plugin that is installed.
+pub(crate) fn entry_json(entry: &Entry) -> Value {
+    json!({
+        "name": entry.name,
+        "version": entry.version,
+        "digest": entry.digest,
+        "source": entry.source,
+        "level": entry.level,
+        "signer": entry.signer,
+        "platforms": entry.platforms,
+        "permissions": entry.permissions,
+        "bytes": entry.bytes,
+    })
+}
+
+/// The library of an installed plugin; `None` when there is no such plugin, or no store.
+pub(crate) fn library(name: &str, home: &Home) -> Result<Option<Installed>, Problem> {
+    let (Ok(name), Ok(directory)) = (name.parse(), home.directory()) else {
+        return Ok(None);
+    };
+    let opened = Store::open(directory, Options::new());
+    let current = opened.and_then(|store| Ok((store.current()?, store)));
+    let store = match current {
+        Ok((set, store)) if set.plugin(&name).is_some() => store,
+        // Whoever cannot read the store has nothing installed there.
+        Ok(_) | Err(StoreError::Read { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let build = store.build(&name)?;
+    build.check_library()?;
+    let Some((library, _)) = build.library.clone() else {
+        let detail = format!("`{name}` is installed without a library for this machine");
+        return Err(Problem::new("dir.no_library", detail));
+    };
+    Ok(Some(Installed {
+        library,
+        directory: build.directory.clone(),
+        _build: build.into(),
+    }))
+}
+
+/// A plugin from the store, which is not collected as long as this is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Installed {
+    /// Its library.
+    pub(crate) library: PathBuf,
+    /// The directory with its `plugin.json`.
+    pub(crate) directory: PathBuf,
+    _build: std::sync::Arc<plg_host::store::Build>,
+}
