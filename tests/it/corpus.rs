@@ -14,12 +14,16 @@ use plg_tests::{hostile, workspace};
 #[expect(unreachable_pub, reason = "it is a crate of its own elsewhere")]
 mod checks;
 
+type Check = fn(&[u8]);
 type Seeds = BTreeMap<String, Vec<u8>>;
 
 #[test]
 fn the_corpus_is_replayed() {
-    let targets: [(&str, fn(&[u8])); 2] =
-        [("bundle", checks::bundle), ("manifest", checks::manifest)];
+    let targets: [(&str, Check); 3] = [
+        ("bundle", checks::bundle),
+        ("manifest", checks::manifest),
+        ("signature", checks::signature),
+    ];
     for (target, check) in targets {
         let mut names = BTreeSet::new();
         for entry in fs::read_dir(corpus(target)).unwrap() {
