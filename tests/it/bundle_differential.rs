@@ -19,7 +19,6 @@ const GOOD: usize = 250;
 type Listing = BTreeMap<String, (u64, Digest)>;
 
 #[test]
-#[expect(clippy::print_stdout, reason = "says how to run a failure again")]
 fn what_is_accepted_is_read_alike_by_others() {
     let campaign = std::env::var_os("PLG_CAMPAIGN").is_some();
     let seed = std::env::var("PLG_SEED").map_or(1, |seed| seed.parse().unwrap());
