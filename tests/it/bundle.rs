@@ -158,7 +158,7 @@ fn every_hostile_bundle_is_refused_and_leaves_nothing() {
         let verified = verify(&case.bytes);
         let unpacked = unpack(&case.bytes, &root);
         let took = start.elapsed();
-        if took > Duration::from_secs(4) {
+        if took > Duration::from_secs(20) {
             wrong.push(format!("{shown}: takes {took:?}"));
         }
         for (how, outcome) in [("verify", verified), ("unpack", unpacked)] {
@@ -594,6 +594,7 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
 }
 
 /// Whether a program is there; says that a test is passed over if not.
+#[expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {

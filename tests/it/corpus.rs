@@ -5,6 +5,8 @@ use std::fs;
 use std::panic;
 use std::path::PathBuf;
 
+use plg_packaging::bundle::Contents;
+use plg_packaging::sign::{KeyId, SecretKey, sign_bundle};
 use plg_tests::archive::{self, Entry, good, tar};
 use plg_tests::{hostile, workspace};
 
@@ -12,12 +14,16 @@ use plg_tests::{hostile, workspace};
 #[expect(unreachable_pub, reason = "it is a crate of its own elsewhere")]
 mod checks;
 
+type Check = fn(&[u8]);
 type Seeds = BTreeMap<String, Vec<u8>>;
 
 #[test]
 fn the_corpus_is_replayed() {
-    let targets: [(&str, fn(&[u8])); 2] =
-        [("bundle", checks::bundle), ("manifest", checks::manifest)];
+    let targets: [(&str, Check); 3] = [
+        ("bundle", checks::bundle),
+        ("manifest", checks::manifest),
+        ("signature", checks::signature),
+    ];
     for (target, check) in targets {
         let mut names = BTreeSet::new();
         for entry in fs::read_dir(corpus(target)).unwrap() {
@@ -35,7 +41,11 @@ fn the_corpus_is_replayed() {
 fn the_committed_seeds_are_current() {
     let bless = std::env::var_os("PLG_BLESS").is_some_and(|value| value == "1");
     let mut total = 0;
-    for (target, seeds) in [("bundle", bundles()), ("manifest", manifests())] {
+    for (target, seeds) in [
+        ("bundle", bundles()),
+        ("manifest", manifests()),
+        ("signature", signatures()),
+    ] {
         for (name, bytes) in seeds {
             total += bytes.len();
             let path = corpus(target).join(&name);
@@ -109,4 +119,29 @@ fn manifests() -> Seeds {
     seeds.insert("minimal.json".to_owned(), archive::manifest());
     seeds.insert("deep.json".to_owned(), vec![b'['; 200]);
     seeds
+}
+
+fn signatures() -> Seeds {
+    let key = SecretKey::from_seed(KeyId::from_bytes([1; 8]), &[2; 32]);
+    let contents = Contents::parse(&good().contents).unwrap();
+    let signature = sign_bundle(&contents, &key).unwrap().to_text();
+    let public = key.public_key();
+    let index = r#"{
+  "format": 1,
+  "number": 7,
+  "issued": "2026-01-01T00:00:00Z",
+  "expires": "2027-01-01T00:00:00Z",
+  "releases": {}
+}
+"#;
+    let texts = [
+        ("legacy.minisig", signature.replacen("RUQ", "RWQ", 1)),
+        ("bundle.minisig", signature),
+        ("public-key.pub", public.to_text()),
+        ("public-key.line", public.to_string()),
+        ("secret-key.key", key.to_text(None).unwrap().to_string()),
+        ("index.json", index.to_owned()),
+    ];
+    let seed = |(name, text): (&str, String)| (name.to_owned(), text.into_bytes());
+    texts.into_iter().map(seed).collect()
 }

@@ -131,7 +131,8 @@ impl Entry {
 /// An archive without its end marker.
 #[must_use]
 pub fn entries(entries: &[Entry]) -> Vec<u8> {
-    entries.iter().flat_map(Entry::bytes).collect()
+    let all: Vec<_> = entries.iter().map(Entry::bytes).collect();
+    all.concat()
 }
 
 /// An archive.

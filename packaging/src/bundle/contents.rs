@@ -130,6 +130,14 @@ impl Contents {
             libraries: raw.libraries,
             members: raw.members,
         };
+        // There is one file, and a list that speaks of it twice.
+        let twice = |pair: &&[Member]| pair[0].path == pair[1].path;
+        if let Some(pair) = contents.members.windows(2).find(twice) {
+            return Err(BundleError::Mismatch {
+                path: pair[0].path.to_string(),
+                why: "it is listed twice",
+            });
+        }
         contents.check()?;
         Ok(contents)
     }
@@ -190,7 +198,10 @@ impl Contents {
         };
         for pair in self.members.windows(2) {
             if pair[0].path == pair[1].path {
-                return Err(mismatch(&pair[1].path, "it is listed twice"));
+                return Err(BundleError::Duplicate {
+                    path: pair[1].path.to_string(),
+                    first: pair[0].path.to_string(),
+                });
             }
             if pair[0].path > pair[1].path {
                 return Err(mismatch(

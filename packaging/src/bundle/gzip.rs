@@ -88,7 +88,9 @@ impl<R: Read> Inflater<R> {
     /// Reads and unpacks more at a time from now on.
     pub(super) fn hurry(&mut self) {
         self.chunk = CHUNK;
-        self.source.bytes.resize(INPUT, 0);
+        let mut bytes = vec![0; INPUT];
+        bytes[..self.source.bytes.len()].copy_from_slice(&self.source.bytes);
+        self.source.bytes = bytes;
     }
 
     /// Unpacks into `output` until it is full or the member ends; true when that has ended. `length` counts
@@ -201,7 +203,9 @@ impl<R: Read> Source for Inflater<R> {
             State::Failed(error) => return Err(error),
             state => self.state = state,
         }
-        chunk.bytes.resize(self.chunk, 0);
+        if chunk.bytes.len() != self.chunk {
+            chunk.bytes = vec![0; self.chunk];
+        }
         match self.inflate(&mut chunk.bytes, &mut chunk.length) {
             Ok(false) => Ok(()),
             Ok(true) => {

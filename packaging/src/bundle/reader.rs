@@ -18,7 +18,7 @@ const MAX_CONTENTS: u64 = manifest::MAX_BYTES as u64;
 /// The largest signature; minisign's have about 300 bytes.
 const MAX_SIGNATURE: u64 = 8 << 10;
 /// A payload up to this size is done before a thread would have started.
-const SMALL: u64 = 512 << 10;
+const SMALL: u64 = 256 << 10;
 
 /// A bundle of which the head was read.
 pub struct Reader<R> {
@@ -141,7 +141,6 @@ impl<R: Read + Send> Reader<R> {
             first,
         } = self;
         let (mut inflater, archive) = archive.split();
-        inflater.hurry();
         let payload = Payload {
             head: &head,
             first,
@@ -151,6 +150,7 @@ impl<R: Read + Send> Reader<R> {
         if payload.size() <= SMALL {
             return payload.read(archive.join(inflater));
         }
+        inflater.hurry();
         pipe::ahead(&mut inflater, |source| payload.read(archive.join(source)))
     }
 

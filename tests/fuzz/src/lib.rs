@@ -6,7 +6,8 @@ use std::io::{self, Write};
 
 use flate2::{Compression, GzBuilder};
 use plg_packaging::bundle::{BundleError, Contents, Limits, MemberPath, Reader, Sink};
-use plg_packaging::{Digest, Manifest};
+use plg_packaging::sign::{KeyId, LockedKey, PublicKey, Signature};
+use plg_packaging::{Digest, Index, Manifest};
 
 /// Small enough for many runs a second.
 const LIMITS: Limits = Limits {
@@ -85,6 +86,41 @@ pub fn manifest(input: &[u8]) {
             contents
         );
     }
+}
+
+/// What is accepted as a signature, a key, a file with a secret key or an index is written and read back as the
+/// same, and no signature is good by chance.
+///
+/// # Panics
+///
+/// When that does not hold.
+pub fn signature(input: &[u8]) {
+    // The base point of the curve.
+    let mut point = [0x66; 32];
+    point[0] = 0x58;
+    let known = PublicKey::new(KeyId::from_bytes([1; 8]), point).unwrap();
+    if let Ok(signature) = Signature::parse(input) {
+        assert_eq!(
+            Signature::parse(signature.to_text().as_bytes()).unwrap(),
+            signature
+        );
+        assert!(known.verify(input, &signature).is_err());
+    }
+    if let Ok(key) = PublicKey::parse(input) {
+        assert_eq!(
+            PublicKey::parse(key.to_text().as_bytes())
+                .unwrap()
+                .to_string(),
+            key.to_string()
+        );
+    }
+    if let Ok(key) = LockedKey::parse(input) {
+        // Opening one with a password takes as long as it is meant to.
+        if !key.is_encrypted() {
+            let _ = key.open(None);
+        }
+    }
+    let _ = Index::parse(input);
 }
 
 /// Bytes as a gzip member that is not compressed, always the same.
