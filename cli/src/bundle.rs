@@ -31,13 +31,33 @@ pub(crate) fn is_one(path: &Path) -> bool {
 
 /// Opens a bundle and reads its head.
 pub(crate) fn open(path: &Path) -> Result<Reader<File>, Problem> {
+    let (file, _) = file(path)?;
+    head(path, file)
+}
+
+/// Opens a bundle of which all is going to be read, and shows how far that is.
+pub(crate) fn open_watched(
+    path: &Path,
+    bar: &Bar,
+) -> Result<Reader<impl Read + Send + use<>>, Problem> {
+    let (file, size) = file(path)?;
+    bar.0.set_message("unpacking");
+    bar.0.set_length(size);
+    head(path, bar.0.wrap_read(file))
+}
+
+fn file(path: &Path) -> Result<(File, u64), Problem> {
     let metadata = fs::metadata(path).map_err(|error| failed("read", path, &error))?;
     if !metadata.is_file() {
         let detail = format!("`{}` is no regular file, expected a bundle", path.display());
         return Err(Problem::new("bundle.kind", detail));
     }
     let file = File::open(path).map_err(|error| failed("read", path, &error))?;
-    Reader::open(file, &Limits::default()).map_err(|error| of_file(path, &Problem::from(&error)))
+    Ok((file, metadata.len()))
+}
+
+fn head<R: Read + Send>(path: &Path, source: R) -> Result<Reader<R>, Problem> {
+    Reader::open(source, &Limits::default()).map_err(|error| of_file(path, &Problem::from(&error)))
 }
 
 /// The system did not do what was asked of it.
@@ -100,7 +120,7 @@ pub(crate) fn print_members(members: &[Member], out: &mut impl Write) -> io::Res
     Ok(())
 }
 
-/// Shows on a terminal how far the packing of a bundle is.
+/// Shows on a terminal how far the work on a bundle is.
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
@@ -114,6 +134,7 @@ impl Bar {
         Self(bar)
     }
 
+    /// Shows how far the packing is.
     pub(crate) fn show(&self, progress: Progress) {
         let word = match progress.step {
             Step::Digest => "reading",

@@ -295,6 +295,11 @@ fn a_version_that_hides_a_change_is_refused() {
     assert_eq!(refused["differences"][0]["weight"], "breaking");
     let forced = pack(&["--force"]);
     assert!(forced.ok().contains("since 1.2.0: label `part` is gone"));
+    assert!(
+        forced.stderr.contains("warning[pack.breaks]"),
+        "{}",
+        forced.stderr
+    );
     new.manifest("2.0.0", &["greet"]);
     assert_eq!(pack(&["--json"]).json()["against"]["least"], "2.0.0");
     new.manifest("1.2.0", &["greet", "part"]);

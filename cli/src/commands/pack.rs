@@ -107,7 +107,9 @@ impl Pack {
         let plugin = draft.parsed().manifest.clone();
         let comparison = self.compare(&plugin)?;
         let mut foreign = Vec::new();
-        let mut warnings = Vec::new();
+        // Those who force it know; those who read their log later do not.
+        let forced = comparison.as_ref().and_then(|it| it.check().err());
+        let mut warnings: Vec<Problem> = forced.iter().map(Problem::from).collect();
         for library in libraries {
             judge::library(&library, &plugin)?;
             if library.target != Target::current() {

@@ -10,7 +10,7 @@ use plg_packaging::sign::SignError;
 use serde_json::json;
 
 use super::new;
-use crate::bundle::{self, failed, parent};
+use crate::bundle::{self, Bar, failed, parent};
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::problem::{Failure, Problem};
@@ -39,10 +39,13 @@ pub(crate) struct Unpack {
 
 impl Unpack {
     pub(super) fn run(self, output: &mut Output) -> Result<Exit, Failure> {
-        let (contents, directory) = match &self.signature {
-            Some(directory) => (self.detach(directory)?, directory.clone()),
-            None => self.unpack()?,
+        let bar = Bar::new();
+        let done = match &self.signature {
+            Some(directory) => self.detach(directory, &bar),
+            None => self.unpack(&bar),
         };
+        bar.clear();
+        let (contents, directory) = done?;
         let files: Vec<&str> = match &self.signature {
             Some(_) => vec![CONTENTS, SIGNATURE],
             None => contents
@@ -77,8 +80,8 @@ impl Unpack {
         Ok(Exit::Ok)
     }
 
-    fn unpack(&self) -> Result<(Contents, PathBuf), Problem> {
-        let reader = bundle::open(&self.bundle)?;
+    fn unpack(&self, bar: &Bar) -> Result<(Contents, PathBuf), Problem> {
+        let reader = bundle::open_watched(&self.bundle, bar)?;
         let plugin = &reader.head().parsed.manifest;
         let usual = || PathBuf::from(format!("{}-{}", plugin.name, plugin.version));
         let directory = self.output.clone().unwrap_or_else(usual);
@@ -100,9 +103,9 @@ impl Unpack {
         Ok((contents, directory))
     }
 
-    fn detach(&self, directory: &Path) -> Result<Contents, Problem> {
+    fn detach(&self, directory: &Path, bar: &Bar) -> Result<(Contents, PathBuf), Problem> {
         new::check_empty(directory)?;
-        let reader = bundle::open(&self.bundle)?;
+        let reader = bundle::open_watched(&self.bundle, bar)?;
         let listed = reader.head().listed.clone();
         let signed = listed.and_then(|listed| Some((listed.bytes, listed.signature?)));
         let Some((bytes, signature)) = signed else {
@@ -117,6 +120,6 @@ impl Unpack {
             let path = directory.join(name);
             fs::write(&path, bytes).map_err(|error| failed("write", &path, &error))?;
         }
-        Ok(contents)
+        Ok((contents, directory.to_owned()))
     }
 }
