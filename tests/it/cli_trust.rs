@@ -3,23 +3,16 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use plg_packaging::sign::{LockedKey, PublicKey};
-use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::plg;
+use crate::support::run::{Run, command};
 use crate::support::signed::{key, packed};
 
 /// A directory in which commands run, with a home of its own.
 struct Place(TempDir);
-
-struct Run {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
 
 impl Place {
     fn new() -> Self {
@@ -31,14 +24,10 @@ impl Place {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(plg());
+        let mut command = command(self.0.path(), arguments);
         command
-            .args(arguments)
-            .current_dir(self.0.path())
-            .stdin(Stdio::null())
             .env("PLG_HOME", self.at("home"))
-            .env_remove("PLG_PASSWORD")
-            .env_remove("PLG_LOG");
+            .env_remove("PLG_PASSWORD");
         command
     }
 
@@ -51,15 +40,9 @@ impl Place {
     #[track_caller]
     fn fails(&self, arguments: &[&str], status: i32, code: &str) -> Run {
         let run = self.run(arguments);
-        assert_eq!(run.status, status, "{}{}", run.stdout, run.stderr);
-        assert!(
-            run.stderr.contains(&format!("error[{code}]")),
-            "{}",
-            run.stderr
-        );
+        run.failed(status, code);
         let json = self.run(&[arguments, &["--json"]].concat());
-        let document: Value = serde_json::from_str(&json.stdout).unwrap();
-        assert_eq!((&document["code"], json.status), (&code.into(), status));
+        assert_eq!((&json.json()["code"], json.status), (&code.into(), status));
         run
     }
 
@@ -85,27 +68,8 @@ impl Place {
     }
 }
 
-#[track_caller]
 fn run(mut command: Command) -> Run {
-    let output = command.output().unwrap();
-    Run {
-        status: output.status.code().expect("no signal ended it"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-impl Run {
-    #[track_caller]
-    fn ok(&self) -> &str {
-        assert_eq!(self.status, 0, "{}{}", self.stdout, self.stderr);
-        &self.stdout
-    }
-
-    #[track_caller]
-    fn json(&self) -> Value {
-        serde_json::from_str(self.ok()).unwrap()
-    }
+    Run::from(command.output().unwrap())
 }
 
 fn mode(path: &Path) -> u32 {
@@ -158,7 +122,9 @@ fn a_new_key_is_private_and_never_replaced_silently() {
         "--force",
         "--json",
     ];
-    let document = place.run(&forced).json();
+    let document = place.run(&forced);
+    document.ok();
+    let document = document.json();
     assert_ne!(read("release.key"), before);
     let public = PublicKey::parse(&read("release.pub")).unwrap();
     assert_eq!(document["id"], public.id().to_string());
