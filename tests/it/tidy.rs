@@ -109,6 +109,20 @@ fn packaging_neither_connects_nor_loads() {
 }
 
 #[test]
+fn nobody_else_reads_an_archive() {
+    for package in metadata().workspace_packages() {
+        let name = package.name.as_str();
+        if ["plg-packaging", "plg-tests"].contains(&name) {
+            continue;
+        }
+        for dependency in &package.dependencies {
+            let reads = ["flate2", "tar", "zip"].contains(&dependency.name.as_str());
+            assert!(!reads, "`{name}` depends on `{}`", dependency.name);
+        }
+    }
+}
+
+#[test]
 fn only_one_file_names_libloading() {
     let naming: Vec<_> = product_sources()
         .into_iter()

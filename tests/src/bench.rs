@@ -136,7 +136,7 @@ impl Bench {
         } else {
             self.to_table()
         };
-        writeln!(io::stdout().lock(), "{text}").expect("standard output takes the result");
+        say(&text);
     }
 
     fn to_json(&self) -> Value {
@@ -223,6 +223,15 @@ impl Row {
         }
         row
     }
+}
+
+/// Prints a line.
+///
+/// # Panics
+///
+/// When standard output is gone.
+pub fn say(text: &str) {
+    writeln!(io::stdout().lock(), "{text}").expect("standard output takes the result");
 }
 
 /// Nanoseconds per call of `calls` calls in a row: a single one is shorter than reading the clock.

@@ -1,6 +1,6 @@
 //! `plg unpack`: from a bundle to files.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ pub(crate) struct Unpack {
     /// The directory, new or empty; by default NAME-VERSION in this directory
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Check the bundle, and write only its list of members and the signature of that to DIR
+    /// Check the bundle, and write only its list of members and the signature of that, to DIR
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     signature: Option<PathBuf>,
 }
@@ -101,6 +101,7 @@ impl Unpack {
     }
 
     fn detach(&self, directory: &Path) -> Result<Contents, Problem> {
+        new::check_empty(directory)?;
         let reader = bundle::open(&self.bundle)?;
         let listed = reader.head().listed.clone();
         let signed = listed.and_then(|listed| Some((listed.bytes, listed.signature?)));
@@ -114,12 +115,7 @@ impl Unpack {
         fs::create_dir_all(directory).map_err(|error| failed("make", directory, &error))?;
         for (name, bytes) in [(CONTENTS, bytes), (SIGNATURE, signature)] {
             let path = directory.join(name);
-            let mut file = OpenOptions::new();
-            file.write(true)
-                .create_new(true)
-                .open(&path)
-                .and_then(|mut file| file.write_all(&bytes))
-                .map_err(|error| failed("write", &path, &error))?;
+            fs::write(&path, bytes).map_err(|error| failed("write", &path, &error))?;
         }
         Ok(contents)
     }

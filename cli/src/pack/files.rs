@@ -50,7 +50,7 @@ pub(crate) fn add(draft: &mut Draft, directory: &Path) -> Result<(), Problem> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(unreadable(&assets, error)),
     }
-    let Some(program) = program.filter(|program| !program.starts_with("assets/")) else {
+    let Some(program) = program else {
         return Ok(());
     };
     let path = directory.join(&program);
@@ -62,9 +62,11 @@ pub(crate) fn add(draft: &mut Draft, directory: &Path) -> Result<(), Problem> {
         let detail = format!("the manifest's program `{program}` is not there");
         return Err(Problem::new("io.not_found", detail).help("build it, then pack again"));
     }
-    let member = member(&program, &path)
-        .map_err(|problem| problem.help("put the program below `assets/` and name it so"))?;
-    draft.file(member, path, true);
+    if !program.starts_with("assets/") {
+        let member = member(&program, &path)
+            .map_err(|problem| problem.help("put the program below `assets/` and name it so"))?;
+        draft.file(member, path, true);
+    }
     Ok(())
 }
 

@@ -15,7 +15,8 @@ pub struct Limits {
     pub unpacked_bytes: u64,
     /// Bytes of one member.
     pub member_bytes: u64,
-    /// How many times larger the members may be than the file.
+    /// How many times larger the archive may be than the file, once it is larger than a megabyte. Known at its
+    /// end, or earlier where `packed_bytes` is the size of the file.
     pub ratio: u64,
     /// Members, directories that they stand in included.
     pub members: usize,

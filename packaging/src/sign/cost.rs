@@ -61,7 +61,7 @@ impl Cost {
             return (log_2(operations / (block * 4)), 1);
         }
         let log_n = log_2(self.memory / (block * 128));
-        let times = (operations / 4 >> log_n).min(0x3fff_ffff) / block;
+        let times = ((operations / 4) >> log_n).min(0x3fff_ffff) / block;
         (log_n, u32::try_from(times).unwrap_or(u32::MAX))
     }
 }

@@ -7,6 +7,8 @@ pub(crate) mod flaky;
 pub(crate) mod lines;
 pub(crate) mod plugins;
 pub(crate) mod process;
+pub(crate) mod run;
+pub(crate) mod signed;
 pub(crate) mod untouched;
 
 use std::sync::atomic::{AtomicBool, Ordering};

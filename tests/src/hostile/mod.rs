@@ -19,7 +19,13 @@ mod paths;
 mod shape;
 mod sizes;
 
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+
 use crate::archive::{self, Entry};
+
+pub use sizes::repeat;
 
 /// A bundle that has to be refused.
 #[derive(Clone)]
@@ -32,6 +38,18 @@ pub struct Case {
     pub bytes: Vec<u8>,
     /// The code that says so.
     pub code: &'static str,
+}
+
+impl Case {
+    /// The archive inside, if there is a whole one.
+    #[must_use]
+    pub fn archive(&self) -> Option<Vec<u8>> {
+        let mut archive = Vec::new();
+        // More is a bomb.
+        let mut source = GzDecoder::new(&self.bytes[..]).take(1 << 20);
+        let count = source.read_to_end(&mut archive).ok()?;
+        (count < 1 << 20).then_some(archive)
+    }
 }
 
 /// All of them.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::plan::cores;
 use super::source::Meter;
-use super::{PackError, Plan, Progress, Source, Step};
+use super::{PackError, Plan, Progress, Source, Step, digests};
 use crate::bundle::{BundleError, Contents, Limits, MANIFEST, Member, MemberPath, Target};
 use crate::{Manifest, Parsed};
 
@@ -93,9 +94,10 @@ impl Draft {
             total = total.saturating_add(file.source.size()?);
         }
         let mut meter = Meter::new(Step::Digest, total, progress);
+        let sources: Vec<&Source> = self.files.iter().map(|file| &file.source).collect();
+        let digests = digests::of_all(&sources, cores(), &mut meter)?;
         let mut members = Vec::with_capacity(self.files.len());
-        for file in self.files {
-            let (size, digest) = file.source.digest(&mut meter)?;
+        for (file, (size, digest)) in self.files.into_iter().zip(digests) {
             let mut member = Member::new(file.path, size, digest);
             member.executable = file.executable;
             members.push((member, file.source));

@@ -21,6 +21,7 @@
 
 mod archive;
 mod block;
+mod digests;
 mod draft;
 mod error;
 mod gzip;

@@ -36,7 +36,13 @@ pub struct Packed {
 }
 
 /// More threads than this wait for the one that reads.
-const MOST_THREADS: usize = 16;
+const MOST_THREADS: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+
+/// How many threads there is work for.
+pub(super) fn cores() -> NonZeroUsize {
+    let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    cores.min(MOST_THREADS)
+}
 
 impl Plan {
     pub(super) fn new(
@@ -45,14 +51,13 @@ impl Plan {
         members: Vec<(Member, Source)>,
         limits: Limits,
     ) -> Result<Self, PackError> {
-        let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let plan = Self {
             manifest,
             json: contents.to_json(),
             contents,
             members,
             limits,
-            threads: cores.min(NonZeroUsize::new(MOST_THREADS).unwrap_or(NonZeroUsize::MIN)),
+            threads: cores(),
         };
         plan.check()?;
         Ok(plan)

@@ -47,7 +47,7 @@ pub(super) struct Meter<'a> {
     tell: &'a mut dyn FnMut(Progress),
 }
 
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 256 << 10;
 
 impl From<PathBuf> for Source {
     fn from(path: PathBuf) -> Self {
@@ -88,20 +88,23 @@ impl Source {
         }
     }
 
-    /// Size and digest, as they are now.
-    pub(super) fn digest(&self, meter: &mut Meter<'_>) -> Result<(u64, Digest), PackError> {
+    /// Size and digest, as they are now. `tell` is told of each piece, and says whether to go on; what comes of it
+    /// otherwise is of no use.
+    pub(super) fn digest(
+        &self,
+        tell: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(u64, Digest), PackError> {
         let mut reader = self.open()?;
         let mut hash = Sha256::new();
         let mut size = 0;
         let mut chunk = vec![0; CHUNK];
         loop {
             let count = read(&mut *reader, &mut chunk).map_err(|error| self.unreadable(error))?;
-            if count == 0 {
-                return Ok((size, Digest::from_bytes(hash.finalize().into())));
-            }
             hash.update(&chunk[..count]);
             size += count as u64;
-            meter.add(count as u64);
+            if count == 0 || !tell(count as u64) {
+                return Ok((size, Digest::from_bytes(hash.finalize().into())));
+            }
         }
     }
 
