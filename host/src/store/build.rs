@@ -148,7 +148,7 @@ impl Flaw {
             version: entry.version.clone(),
             path: self.path,
             why: self.why,
-            found: self.found,
+            found: self.found.map(Box::new),
         }
     }
 }
