@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -214,13 +214,18 @@ fn run_and_die(home: &Path) {
     let count = AtomicUsize::new(0);
     let options = Options::new().on_step(move |step, _| {
         if count.fetch_add(1, Ordering::SeqCst) == at {
-            writeln!(io::stdout(), "dies at {step}").unwrap();
+            say(&format!("dies at {step}"));
             kill_process(getpid(), Signal::KILL).unwrap();
         }
         Answer::Proceed
     });
     let store = Store::open(home, options).unwrap();
     operation.run(&store, small).unwrap();
+}
+
+#[expect(clippy::print_stdout, reason = "it is how a child talks to its test")]
+fn say(text: &str) {
+    println!("{text}");
 }
 
 fn small(plugin: &str, version: &str) -> Sample {
@@ -669,7 +674,7 @@ fn change_until_death(home: &Path) {
         Answer::Proceed
     });
     let store = Store::open(home, options).unwrap();
-    writeln!(io::stdout(), "begins").unwrap();
+    say("begins");
     let plugins = ["one", "two", "three"];
     let update = InstallOptions {
         update: true,
