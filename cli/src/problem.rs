@@ -285,7 +285,7 @@ impl From<&StoreError> for Problem {
         match error {
             // What is inside says all that this would, and more.
             StoreError::Bundle { origin, source } => {
-                Self::from(source).with("path", origin.as_str())
+                Self::from(&**source).with("path", origin.as_str())
             }
             StoreError::Untrusted {
                 origin,

@@ -214,13 +214,18 @@ fn run_and_die(home: &Path) {
     let count = AtomicUsize::new(0);
     let options = Options::new().on_step(move |step, _| {
         if count.fetch_add(1, Ordering::SeqCst) == at {
-            println!("dies at {step}");
+            say(&format!("dies at {step}"));
             kill_process(getpid(), Signal::KILL).unwrap();
         }
         Answer::Proceed
     });
     let store = Store::open(home, options).unwrap();
     operation.run(&store, small).unwrap();
+}
+
+#[expect(clippy::print_stdout, reason = "it is how a child talks to its test")]
+fn say(text: &str) {
+    println!("{text}");
 }
 
 fn small(plugin: &str, version: &str) -> Sample {
@@ -366,10 +371,10 @@ fn a_fault_at_any_step_leaves_everything_as_it_was() {
         let scratch = scratch();
         let home = scratch.path().join("plg");
         operation.prepare(&home);
-        for at in 0..steps.len() {
+        for (at, step) in steps.iter().enumerate() {
             for fault in FAULTS {
-                let what = format!("{operation:?} with {fault:?} at {}", steps[at]);
-                let is_write = steps[at].as_str().ends_with(".write");
+                let what = format!("{operation:?} with {fault:?} at {step}");
+                let is_write = step.as_str().ends_with(".write");
                 if matches!(fault, Fault::Torn(_)) && !is_write {
                     continue;
                 }
@@ -388,7 +393,7 @@ fn a_fault_at_any_step_leaves_everything_as_it_was() {
                     // What is only tidied up is no reason to fail.
                     Ok(()) => {
                         let is_harmless =
-                            matches!(steps[at], Step::Discard) || matches!(fault, Fault::Torn(_));
+                            matches!(step, Step::Discard) || matches!(fault, Fault::Torn(_));
                         assert!(is_harmless, "{what}: nobody noticed");
                     }
                 }
@@ -432,12 +437,12 @@ fn check_dead(operation: Operation, home: &Path, error: &StoreError, what: &str)
 #[test]
 fn a_fault_in_a_collection_loses_nothing_that_is_needed() {
     let steps = steps_of(Operation::Collect, small);
-    for at in 0..steps.len() {
+    for (at, step) in steps.iter().enumerate() {
         for fault in FAULTS {
             let scratch = scratch();
             let home = scratch.path().join("plg");
             Operation::Collect.prepare(&home);
-            let what = format!("{fault:?} at {}", steps[at]);
+            let what = format!("{fault:?} at {step}");
             match faulty(&home, at, fault).gc(0) {
                 Err(error) => assert!(error.code().starts_with("io."), "{what}: {error:?}"),
                 Ok(_) => assert!(matches!(fault, Fault::Torn(_) | Fault::Full(_)), "{what}"),
@@ -669,7 +674,7 @@ fn change_until_death(home: &Path) {
         Answer::Proceed
     });
     let store = Store::open(home, options).unwrap();
-    println!("begins");
+    say("begins");
     let plugins = ["one", "two", "three"];
     let update = InstallOptions {
         update: true,

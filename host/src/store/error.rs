@@ -58,7 +58,7 @@ pub enum StoreError {
         /// Where it comes from.
         origin: String,
         /// Why.
-        source: BundleError,
+        source: Box<BundleError>,
     },
     /// Who made it is not trusted with that.
     #[error("refused the bundle `{origin}`")]
@@ -86,9 +86,9 @@ pub enum StoreError {
         /// The version that both are.
         version: Version,
         /// What is installed.
-        locked: Digest,
+        locked: Box<Digest>,
         /// What was to be installed.
-        offered: Digest,
+        offered: Box<Digest>,
     },
     /// The lock file, or a set, is not one.
     #[error("`{}` is damaged: {why}", path.display())]
@@ -119,7 +119,7 @@ pub enum StoreError {
         path: PathBuf,
         /// How it was changed.
         why: String,
-        /// The digest of what is there now, where it can be read; boxed, so that a store that works carries little.
+        /// The digest of what is there now, where it can be read.
         found: Option<Box<Digest>>,
     },
     /// There is no such plugin in the store.
@@ -159,7 +159,7 @@ pub enum StoreError {
         /// The plugin.
         name: PluginName,
         /// The version that is installed.
-        installed: Version,
+        installed: Box<Version>,
         /// The version of the bundle.
         version: Version,
         /// What it asks for and the installed one did not.

@@ -315,7 +315,7 @@ fn consider_versions(
     if !asks.is_empty() && !options.grant {
         return Err(StoreError::NeedsConsent {
             name,
-            installed: installed.version.clone(),
+            installed: Box::new(installed.version.clone()),
             version: manifest.version.clone(),
             asks,
         });
@@ -331,8 +331,8 @@ fn consider(current: &Set, entry: &Entry, options: &InstallOptions) -> Result<()
             Err(StoreError::Locked {
                 name: entry.name.clone(),
                 version: entry.version.clone(),
-                locked: installed.digest,
-                offered: entry.digest,
+                locked: Box::new(installed.digest),
+                offered: Box::new(entry.digest),
             })
         }
         _ => Ok(()),
@@ -408,6 +408,6 @@ fn publish(
 fn refused(origin: &str, source: BundleError) -> StoreError {
     StoreError::Bundle {
         origin: origin.to_owned(),
-        source,
+        source: Box::new(source),
     }
 }
