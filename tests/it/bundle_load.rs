@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use plg_host::{Context, Error, Host, Limits};
 use plg_packaging::bundle::pack::Draft;
 use plg_packaging::bundle::{self, Target};
+use plg_packaging::sign::{SecretKey, sign_bundle};
 use tempfile::TempDir;
 
 use crate::support::plugins::{digest, host, named, number};
@@ -14,14 +15,27 @@ use crate::watch::Watched;
 /// A bundle of the plugin `loaded` that answers `build` with this number.
 pub(crate) fn bundle(directory: &Path, build: u32, version: &str) -> PathBuf {
     let target = Target::current();
-    packed(
-        directory,
-        &[(target.as_str(), fs::read(named("loaded", build)).unwrap())],
-        version,
-    )
+    let library = (target.as_str(), fs::read(named("loaded", build)).unwrap());
+    packed(directory, &[library], version)
+}
+
+/// The same, signed.
+pub(crate) fn signed(directory: &Path, build: u32, key: &SecretKey) -> PathBuf {
+    let target = Target::current();
+    let library = (target.as_str(), fs::read(named("loaded", build)).unwrap());
+    write(directory, &[library], "1.0.0", Some(key))
 }
 
 fn packed(directory: &Path, libraries: &[(&str, Vec<u8>)], version: &str) -> PathBuf {
+    write(directory, libraries, version, None)
+}
+
+fn write(
+    directory: &Path,
+    libraries: &[(&str, Vec<u8>)],
+    version: &str,
+    key: Option<&SecretKey>,
+) -> PathBuf {
     let manifest = format!(r#"{{"name":"loaded","version":"{version}"}}"#);
     let mut draft = Draft::new(manifest.into_bytes()).unwrap();
     for (target, bytes) in libraries {
@@ -31,8 +45,10 @@ fn packed(directory: &Path, libraries: &[(&str, Vec<u8>)], version: &str) -> Pat
             .unwrap();
     }
     let plan = draft.plan(&bundle::Limits::default(), &mut |_| {}).unwrap();
+    let signature = key.map(|key| sign_bundle(plan.contents(), key).unwrap().to_text());
+    let signature = signature.as_ref().map(String::as_bytes);
     let mut bytes = Vec::new();
-    plan.write(&mut bytes, None, &mut |_| {}).unwrap();
+    plan.write(&mut bytes, signature, &mut |_| {}).unwrap();
     let path = directory.join("loaded.plg");
     let new = directory.join(".new");
     fs::write(&new, bytes).unwrap();

@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use plg_host::store::{Bundle, InstallOptions, Options, Store, TrustAll};
-use plg_host::{Error, Host, Phase, Step, UpgradeOptions};
+use plg_host::trust::{Trust, TrustedKey};
+use plg_host::{Error, Host, Phase, Step, Unloaded, UpgradeOptions};
+use plg_packaging::Text;
 use tempfile::TempDir;
 
-use crate::bundle_load::bundle;
+use crate::bundle_load::{bundle, signed};
 use crate::support::plugins::{digest, named, number};
+use crate::support::signed::key;
 use crate::support::wait_until;
 
 struct Place {
@@ -220,7 +224,8 @@ fn what_is_loaded_is_not_collected() {
     assert_eq!(count(), 2);
     assert_eq!(number(&loaded, "build"), 1);
 
-    place.host.unload("loaded").unwrap();
+    let unloaded = place.host.unload("loaded").unwrap();
+    assert_eq!(unloaded, Unloaded::Unmapped);
     // The build before may come back as long as the host has it.
     wait_until("the old build to be collected", || {
         store.gc(0).unwrap();
@@ -251,5 +256,41 @@ fn a_store_that_disagrees_with_its_lock_loads_nothing() {
     assert_eq!(
         number(&place.host.load_installed("loaded").unwrap(), "build"),
         1
+    );
+}
+
+/// Row 174: to revoke a key is to load nothing more that it signed. What is loaded goes on.
+#[test]
+fn what_a_revoked_key_signed_is_not_loaded() {
+    let place = Place::new();
+    let trust = Trust::open(&place.directory.path().join("home/trust")).unwrap();
+    let maker = key(7);
+    let path = signed(place.directory.path(), 1, &maker);
+    assert_eq!(
+        place.host.install(&path).unwrap_err().code(),
+        "sig.untrusted"
+    );
+    let now = SystemTime::now();
+    let _ = trust.add(TrustedKey::new(maker.public_key(), now)).unwrap();
+    place.host.install(&path).unwrap();
+    let loaded = place.host.load_installed("loaded").unwrap();
+
+    // What was signed once is not replaced by what nobody signed.
+    let unsigned = place.bundle(2);
+    let update = InstallOptions {
+        update: true,
+        ..InstallOptions::default()
+    };
+    let error = place.host.install_with(unsigned, &update).unwrap_err();
+    assert_eq!(error.code(), "sig.missing");
+
+    trust
+        .revoke(key(7).public_key().id(), Text::new("stolen").unwrap(), now)
+        .unwrap();
+    assert_eq!(number(&loaded, "build"), 1);
+    let other = host(place.directory.path());
+    assert_eq!(
+        other.load_installed("loaded").unwrap_err().code(),
+        "sig.untrusted"
     );
 }
