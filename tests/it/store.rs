@@ -119,6 +119,7 @@ fn the_files_say_all_there_is_to_know() {
     let expected = json!({
         "format": 1,
         "generation": 1,
+        "set": Digest::of(&fs::read(home.join("sets/1.json")).unwrap()).to_string(),
         "plugins": [{
             "name": "hello",
             "version": "1.0.0",
@@ -487,6 +488,9 @@ fn a_set_that_is_gone_or_edited_is_no_other_set() {
     for damaged in [
         whole.replace("\"number\": 2", "\"number\": 1"),
         whole.replace("1.1.0", "1.0.0"),
+        whole.replace("\"trusted\"", "\"signed\""),
+        whole.replace("\"before\": 1", "\"before\": 0"),
+        format!("{whole} "),
         whole.replace("\"format\": 1", "\"format\": 0"),
         String::new(),
     ] {
