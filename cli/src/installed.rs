@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use plg_host::store::{Changed, Difference, Entry, Options, Progress, Store, StoreError};
 use serde_json::{Value, json};
 
@@ -16,7 +16,10 @@ use crate::problem::{Failure, Problem};
 pub(crate) fn open(home: &Home, output: &Output) -> Result<Store, Problem> {
     let mut options = Options::new();
     if !output.is_json() && io::stderr().is_terminal() {
-        let bar = ProgressBar::new(0).with_style(ProgressStyle::default_bar());
+        let bar = ProgressBar::new(0)
+            .with_style(ProgressStyle::default_bar())
+            // Also when it ends before the end.
+            .with_finish(ProgressFinish::AndClear);
         options = options.on_progress(move |progress| show(&bar, progress));
     }
     Ok(Store::open(home.directory()?, options)?)

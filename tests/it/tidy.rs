@@ -143,6 +143,33 @@ fn only_two_files_start_processes() {
 }
 
 #[test]
+fn only_one_file_of_the_store_writes() {
+    let words = [
+        "fs::write",
+        "fs::rename",
+        "fs::remove",
+        "fs::create",
+        "fs::copy",
+        "fs::hard_link",
+        "DirBuilder",
+        "set_permissions",
+        "sync_all",
+        ".create(",
+        ".create_new(",
+        ".write(true)",
+        ".append(",
+        "File::create",
+    ];
+    for (path, text) in sources("host/src/store") {
+        if path != "host/src/store/disk.rs" {
+            for word in words {
+                assert!(!text.contains(word), "{path} has `{word}`");
+            }
+        }
+    }
+}
+
+#[test]
 fn unsafe_code_stands_in_named_files() {
     let mut found = BTreeSet::new();
     for (path, text) in product_sources() {

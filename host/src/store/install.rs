@@ -179,10 +179,11 @@ impl Store {
         origin: &str,
     ) -> Result<(Contents, PathBuf), StoreError> {
         let name = &head.parsed.manifest.name;
-        let total = head
-            .listed
-            .as_ref()
-            .map(|listed| kept(&listed.contents, &self.target).1);
+        let total = head.listed.as_ref().map(|listed| {
+            // The manifest was read already, and is not counted.
+            let (_, bytes) = kept(&listed.contents, &self.target);
+            bytes.saturating_sub(head.manifest.len() as u64)
+        });
         let tell = |done| self.tell(Progress::Unpacking { name, done, total });
         let done = Cell::new(0);
         let mut stage = Stage::create(&self.disk, stage, &done, &tell)?;
@@ -281,7 +282,7 @@ fn kept(contents: &Contents, target: &Target) -> (usize, u64) {
         .iter()
         .filter(|member| is_kept(&member.path, target));
     kept.fold((0, 0), |(files, bytes), member| {
-        (files + 1, bytes + member.size)
+        (files + 1, bytes.saturating_add(member.size))
     })
 }
 

@@ -17,6 +17,8 @@ pub struct Pins {
     format: u64,
     /// The number of the set in force.
     pub generation: u64,
+    /// The digest of the file of that set, which has more to say; the first set has none.
+    pub set: Option<Digest>,
     /// The plugins, by name.
     pub plugins: Vec<Pin>,
 }
@@ -41,22 +43,23 @@ pub struct Pin {
 impl Pins {
     pub(super) const FORMAT: u64 = 1;
 
-    /// What the lock file says while this set is in force.
-    pub(super) fn of(set: &Set) -> Self {
+    /// What the lock file says while this set is in force, the file of which has that digest.
+    pub(super) fn of(set: &Set, digest: Option<Digest>) -> Self {
         Self {
             format: Self::FORMAT,
             generation: set.number,
+            set: digest,
             plugins: set.plugins.iter().map(Pin::of).collect(),
         }
     }
 
     pub(super) fn has_plugins_of(&self, set: &Set) -> bool {
-        self.plugins == Self::of(set).plugins
+        self.plugins == Self::of(set, None).plugins
     }
 
     /// The first thing that this set says otherwise.
-    pub(super) fn difference(&self, set: &Set) -> Option<String> {
-        let expected = Self::of(set);
+    pub(super) fn difference(&self, set: &Set, digest: Option<Digest>) -> Option<String> {
+        let expected = Self::of(set, digest);
         let number = set.number;
         for pin in &expected.plugins {
             let name = &pin.name;
@@ -69,6 +72,9 @@ impl Pins {
         let is_other = |pin: &&Pin| set.plugin(&pin.name).is_none();
         if let Some(Pin { name, .. }) = self.plugins.iter().find(is_other) {
             return Some(format!("it has `{name}`, which the set {number} lacks"));
+        }
+        if self.set != digest {
+            return Some(format!("the file of the set {number} is another one"));
         }
         (*self != expected)
             .then(|| format!("it lists the plugins of the set {number} in another way"))

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use plg_packaging::Digest;
 use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,8 @@ use crate::state;
 pub(super) struct Records {
     /// The set in force.
     pub(super) current: Set,
+    /// The digest of its file, if it has one.
+    pub(super) digest: Option<Digest>,
     /// The numbers of all sets with a file, the oldest first.
     pub(super) numbers: Vec<u64>,
     /// Whether there is a lock file: not before the first change.
@@ -70,6 +73,7 @@ impl Records {
             }
             return Ok(Self {
                 current: Set::empty(),
+                digest: None,
                 numbers,
                 is_locked: false,
                 in_order: true,
@@ -81,10 +85,10 @@ impl Records {
             let why = format!("it is of the set {number}, and there is a set {last}");
             return Err(mismatch(why));
         }
-        let current = match number {
-            0 => Set::empty(),
-            number => match set(home, number) {
-                Ok(set) => set,
+        let (current, digest) = match number {
+            0 => (Set::empty(), None),
+            number => match file(home, number) {
+                Ok(file) => file,
                 Err(error @ StoreError::Format { .. }) => return Err(error),
                 Err(StoreError::NoSet { .. }) => {
                     return Err(mismatch(format!(
@@ -97,10 +101,11 @@ impl Records {
                 }
             },
         };
-        match pins.difference(&current) {
+        match pins.difference(&current, digest) {
             Some(why) => Err(mismatch(why)),
             None => Ok(Self {
                 current,
+                digest,
                 numbers,
                 is_locked: true,
                 in_order: true,
@@ -119,17 +124,20 @@ impl Records {
             Err(_) => None,
         };
         // The newest may never have come into force.
-        let newest = set(home, last).ok();
-        let alike = newest.filter(|set| pins.as_ref().is_some_and(|pins| pins.has_plugins_of(set)));
-        let named = pins.map(|pins| pins.generation);
+        let newest = file(home, last).ok();
+        let is_alike = |set: &Set| pins.as_ref().is_some_and(|pins| pins.has_plugins_of(set));
+        let alike = newest.filter(|(set, _)| is_alike(set));
+        let named = pins.as_ref().map(|pins| pins.generation);
         let candidates = named.into_iter().chain(numbers.iter().rev().copied());
         let readable = || {
             candidates
-                .filter_map(|number| set(home, number).ok())
+                .filter_map(|number| file(home, number).ok())
                 .next()
         };
+        let (current, digest) = alike.or_else(readable).unwrap_or((Set::empty(), None));
         Ok(Self {
-            current: alike.or_else(readable).unwrap_or_else(Set::empty),
+            current,
+            digest,
             numbers,
             is_locked: true,
             in_order: false,
@@ -152,8 +160,13 @@ pub(super) fn pins(home: &Home) -> Result<Option<Pins>, StoreError> {
 
 /// The set of that number.
 pub(super) fn set(home: &Home, number: u64) -> Result<Set, StoreError> {
+    file(home, number).map(|(set, _)| set)
+}
+
+/// The set of that number, and the digest of its file; the first has none.
+fn file(home: &Home, number: u64) -> Result<(Set, Option<Digest>), StoreError> {
     if number == 0 {
-        return Ok(Set::empty());
+        return Ok((Set::empty(), None));
     }
     let path = home.set(number);
     let damaged = |why| StoreError::Damaged {
@@ -168,7 +181,7 @@ pub(super) fn set(home: &Home, number: u64) -> Result<Set, StoreError> {
     if set.number != number || !is_sorted {
         return Err(damaged(format!("it is not the set {number}")));
     }
-    Ok(set)
+    Ok((set, Some(Digest::of(&bytes))))
 }
 
 /// The bytes of a regular file of at most `limit` of them, `None` where there is none.

@@ -67,7 +67,7 @@ impl<'store> Writer<'store> {
             _turn: turn,
         };
         if !writer.records.is_locked {
-            writer.replace_lock(&Set::empty())?;
+            writer.replace_lock(&Set::empty(), None)?;
             writer.records.is_locked = true;
         }
         Ok(writer)
@@ -95,9 +95,13 @@ impl<'store> Writer<'store> {
             before,
             plugins,
         };
-        self.put(&SET, &self.home.set(set.number), &set)
-            .and_then(|()| self.replace_lock(&set))
+        let place = self.home.set(set.number);
+        let bytes = written(&place, &set)?;
+        let digest = Some(Digest::of(&bytes));
+        self.put(&SET, &place, &bytes)
+            .and_then(|()| self.replace_lock(&set, digest))
             .map_err(|failed| self.take_back(&set, failed))?;
+        self.records.digest = digest;
         self.records.numbers.push(set.number);
         self.records.current = set.clone();
         Ok(set)
@@ -105,7 +109,7 @@ impl<'store> Writer<'store> {
 
     /// Writes the lock file again as the set in force has it.
     pub(super) fn restore_lock(&self) -> Result<(), StoreError> {
-        self.replace_lock(&self.records.current)
+        self.replace_lock(&self.records.current, self.records.digest)
     }
 
     /// Moves a directory out of the way and removes it; the removal may be left to the next sweep.
@@ -162,24 +166,21 @@ impl<'store> Writer<'store> {
         failed
     }
 
-    fn replace_lock(&self, set: &Set) -> Result<(), StoreError> {
-        self.put(&LOCK, &self.home.lock(), &Pins::of(set))
+    fn replace_lock(&self, set: &Set, digest: Option<Digest>) -> Result<(), StoreError> {
+        let place = self.home.lock();
+        let bytes = written(&place, &Pins::of(set, digest))?;
+        self.put(&LOCK, &place, &bytes)
     }
 
-    fn put(
-        &self,
-        steps: &DocumentSteps,
-        place: &Path,
-        document: &impl Serialize,
-    ) -> Result<(), StoreError> {
-        let bytes = records::write(document).map_err(|source| StoreError::Disk {
-            step: steps.file,
-            path: place.to_owned(),
-            source,
-        })?;
+    fn put(&self, steps: &DocumentSteps, place: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         self.disk
-            .document(steps, &self.home.staging(), place, &bytes)
+            .document(steps, &self.home.staging(), place, bytes)
     }
+}
+
+/// A document as its file will have it.
+fn written(place: &Path, document: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    records::write(document).map_err(|source| StoreError::read(place, source))
 }
 
 impl Turn {
