@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use plg_host::store::{Changed, Difference, Entry, Options, Progress, Store, StoreError};
+use plg_host::{Manifest, PluginName};
 use serde_json::{Value, json};
 
 use crate::home::Home;
@@ -127,38 +128,48 @@ pub(crate) fn entry_json(entry: &Entry) -> Value {
     })
 }
 
-/// The library of an installed plugin; `None` when there is no such plugin, or no store.
-pub(crate) fn library(name: &str, home: &Home) -> Result<Option<Installed>, Problem> {
-    let (Ok(name), Ok(directory)) = (name.parse(), home.directory()) else {
+/// An installed plugin; `None` when there is no such plugin, or no store.
+pub(crate) fn find(name: &str, home: &Home) -> Result<Option<Installed>, Problem> {
+    let (Ok(name), Ok(home)) = (name.parse::<PluginName>(), home.directory()) else {
         return Ok(None);
     };
-    let opened = Store::open(directory, Options::new());
-    let current = opened.and_then(|store| Ok((store.current()?, store)));
-    let store = match current {
-        Ok((set, store)) if set.plugin(&name).is_some() => store,
+    let build = match Store::open(&home, Options::new()).and_then(|store| store.build(&name)) {
+        Ok(build) => build,
         // Whoever cannot read the store has nothing installed there.
-        Ok(_) | Err(StoreError::Read { .. }) => return Ok(None),
+        Err(StoreError::NotInstalled { .. } | StoreError::Read { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let build = store.build(&name)?;
-    build.check_library()?;
-    let Some((library, _)) = build.library.clone() else {
-        let detail = format!("`{name}` is installed without a library for this machine");
-        return Err(Problem::new("dir.no_library", detail));
-    };
     Ok(Some(Installed {
-        library,
-        directory: build.directory.clone(),
-        _build: build.into(),
+        name,
+        manifest: build.manifest,
+        library: build.library.map(|(library, _)| library),
+        directory: build.directory,
+        home,
     }))
 }
 
-/// A plugin from the store, which is not collected as long as this is there.
+/// A plugin in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Installed {
-    /// Its library.
-    pub(crate) library: PathBuf,
+    pub(crate) name: PluginName,
+    pub(crate) manifest: Manifest,
+    /// Its library for this machine.
+    pub(crate) library: Option<PathBuf>,
     /// The directory with its `plugin.json`.
     pub(crate) directory: PathBuf,
-    _build: std::sync::Arc<plg_host::store::Build>,
+    /// Where the store is.
+    pub(crate) home: PathBuf,
+}
+
+impl Installed {
+    /// Its library, for whoever only looks at it.
+    pub(crate) fn library(&self) -> Result<PathBuf, Problem> {
+        self.library.clone().ok_or_else(|| {
+            let detail = format!(
+                "`{}` is installed without a library for this machine",
+                self.name
+            );
+            Problem::new("dir.no_library", detail)
+        })
+    }
 }

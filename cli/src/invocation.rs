@@ -1,6 +1,5 @@
 //! One call of a plugin in a host of its own, under a deadline that holds even if the plugin does not.
 
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,13 +11,14 @@ use crate::exit::Exit;
 use crate::problem::Problem;
 use crate::progress;
 use crate::state::State;
+use crate::target::Loadable;
 
 /// What is to be called.
 pub(crate) struct Invocation {
     /// What the host loads.
-    pub(crate) path: PathBuf,
+    pub(crate) plugin: Loadable,
     /// What it loads before, for the plugin to call.
-    pub(crate) others: Vec<PathBuf>,
+    pub(crate) others: Vec<Loadable>,
     pub(crate) label: String,
     pub(crate) context: Context,
     pub(crate) timeout: Option<Duration>,
@@ -44,7 +44,7 @@ impl Invocation {
     pub(crate) fn run(self) -> (Result<Answer, Problem>, Unloading) {
         let started = Instant::now();
         let timeout = self.timeout;
-        let (label, path) = (self.label.clone(), self.path.clone());
+        let (label, plugin) = (self.label.clone(), self.plugin.clone());
         let (answers, answer) = mpsc::channel();
         let (unloaded, done) = mpsc::channel();
         let thread = thread::Builder::new()
@@ -65,7 +65,7 @@ impl Invocation {
             (Err(error), _) => Err(no_thread(&error)),
             (Ok(_), Some(limit)) => match answer.recv_timeout(limit.saturating_add(grace(limit))) {
                 Ok(outcome) => answered(outcome),
-                Err(RecvTimeoutError::Timeout) => Err(late(&label, &path, limit)),
+                Err(RecvTimeoutError::Timeout) => Err(late(&label, &plugin, limit)),
                 Err(RecvTimeoutError::Disconnected) => Err(panicked(&label)),
             },
             (Ok(_), None) => match answer.recv() {
@@ -97,21 +97,29 @@ impl Invocation {
     }
 
     fn host(&self) -> Result<Host, Problem> {
+        let home = [&self.plugin]
+            .into_iter()
+            .chain(&self.others)
+            .find_map(Loadable::home);
+        let builder = || match home {
+            Some(home) => Host::builder().home(home),
+            None => Host::builder(),
+        };
         if !self.probe {
-            return Ok(self.state.host(Host::builder)?);
+            return Ok(self.state.host(builder)?);
         }
         let program = std::env::current_exe().map_err(|error| {
             Problem::new("native.probe_start", "this program's own file is not known")
                 .because(&error)
         })?;
-        Ok(self.state.host(|| Host::builder().probe_with(&program))?)
+        Ok(self.state.host(|| builder().probe_with(&program))?)
     }
 
     fn call(self, host: &Host, started: Instant) -> Result<Answer, Error> {
         for other in &self.others {
-            host.load(other)?;
+            let _ = other.load(host)?;
         }
-        let handle = host.load(&self.path)?;
+        let handle = self.plugin.load(host)?;
         let mut context = self.context;
         if let Some(deadline) = self.timeout.and_then(|limit| started.checked_add(limit)) {
             context = context.deadline(deadline);
@@ -141,15 +149,14 @@ fn no_thread(error: &std::io::Error) -> Problem {
     Problem::new("io.failed", "failed to start a thread for the call").because(error)
 }
 
-fn late(label: &str, path: &Path, limit: Duration) -> Problem {
+fn late(label: &str, plugin: &Loadable, limit: Duration) -> Problem {
     let detail = format!(
-        "`{label}` of `{}` was not done within {}, and goes on until this process ends",
-        path.display(),
+        "`{label}` of `{plugin}` was not done within {}, and goes on until this process ends",
         humantime::format_duration(limit)
     );
     Problem::new("call.timeout", detail)
         .with("label", label)
-        .with("path", path.display().to_string())
+        .with("path", plugin.to_string())
 }
 
 fn panicked(label: &str) -> Problem {

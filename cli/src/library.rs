@@ -5,11 +5,13 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use plg_host::{Limits, LoadError};
+use plg_packaging::bundle::Target;
 
+use crate::bundle;
 use crate::problem::Problem;
 
-/// The bytes of a library. What is no regular file is not opened, because a fifo would wait for its
-/// writer and a device may never end.
+/// The bytes of a library, which may be in a bundle. What is no regular file is not opened, because a fifo would
+/// wait for its writer and a device may never end.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
     let failed = |source| {
         let path = path.to_owned();
@@ -35,6 +37,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
     if size > limit {
         let path = path.to_owned();
         return refused(LoadError::TooLarge { path, size, limit });
+    }
+    if bundle::is_one(path) {
+        let reader = bundle::open(path)?;
+        let refused = |error| bundle::of_file(path, &Problem::from(&error));
+        let member = reader.library(&Target::current()).map_err(refused)?;
+        return Ok(reader.extract(&member).map_err(refused)?.1);
     }
     fs::read(path).map_err(failed)
 }

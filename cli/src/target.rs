@@ -1,8 +1,9 @@
 //! What the PATH or NAME of a command line means.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use plg_host::{Candidate, Host, MANIFEST};
+use plg_host::{Candidate, Error, Handle, Host, MANIFEST, PluginName};
 
 use crate::artifact::{self, Profile};
 use crate::home::Home;
@@ -22,7 +23,48 @@ pub(crate) enum Target {
     /// A directory with a Makefile that builds the library.
     Make(PathBuf),
     /// A plugin from the store.
-    Installed(Installed),
+    Installed(Box<Installed>),
+}
+
+/// What a host loads.
+#[derive(Clone, Debug)]
+pub(crate) enum Loadable {
+    /// A library, a bundle or a directory.
+    Path(PathBuf),
+    /// What is installed of a plugin. The host looks for it in its own store, so that what is checked is what
+    /// is loaded.
+    Installed {
+        name: PluginName,
+        /// Where the store is.
+        home: PathBuf,
+    },
+}
+
+impl Loadable {
+    /// Loads it; the host has its [`home`](Self::home).
+    pub(crate) fn load(&self, host: &Host) -> Result<Handle, Error> {
+        match self {
+            Self::Path(path) => host.load(path),
+            Self::Installed { name, .. } => host.load_installed(name.as_str()),
+        }
+    }
+
+    /// The home that a host needs to load it.
+    pub(crate) fn home(&self) -> Option<&Path> {
+        match self {
+            Self::Path(_) => None,
+            Self::Installed { home, .. } => Some(home),
+        }
+    }
+}
+
+impl fmt::Display for Loadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Installed { name, .. } => name.fmt(f),
+        }
+    }
 }
 
 /// Where a target's library is.
@@ -37,7 +79,7 @@ impl Target {
     /// Finds what `text` names: a path that exists and can be a plugin, else a plugin in the plugin directory.
     pub(crate) fn find(text: &str, plugin_dir: &Path) -> Result<Self, Problem> {
         let path = Path::new(text);
-        let is_name = plg_host::PluginName::new(text).is_ok();
+        let is_name = PluginName::new(text).is_ok();
         match Self::at(path) {
             // A plain name is never a library, because there is no dot in it.
             Some(target) if !(is_name && matches!(target, Self::Library(_))) => Ok(target),
@@ -60,8 +102,8 @@ impl Target {
             }
             outcome => return outcome,
         };
-        match installed::library(text, home)? {
-            Some(installed) => Ok(Self::Installed(installed)),
+        match installed::find(text, home)? {
+            Some(installed) => Ok(Self::Installed(Box::new(installed))),
             // There need not be a plugin directory, and then it is not what is wrong.
             None if problem.code() == "io.not_found" => {
                 let detail = format!("there is no plugin `{text}`: it is not installed");
@@ -129,23 +171,30 @@ impl Target {
     }
 
     /// What a host can load, built first where that is needed.
-    pub(crate) fn loadable(&self, profile: Profile) -> Result<PathBuf, Problem> {
-        match self {
-            Self::Library(path) | Self::Directory(path) => Ok(path.clone()),
-            Self::Installed(installed) => Ok(installed.library.clone()),
-            Self::Crate(directory) => crates::fresh(directory, profile),
+    pub(crate) fn loadable(&self, profile: Profile) -> Result<Loadable, Problem> {
+        Ok(match self {
+            Self::Library(path) | Self::Directory(path) => Loadable::Path(path.clone()),
+            Self::Installed(installed) => Loadable::Installed {
+                name: installed.name.clone(),
+                home: installed.home.clone(),
+            },
+            Self::Crate(directory) => Loadable::Path(crates::fresh(directory, profile)?),
             Self::Make(directory) => {
                 makefile::fresh(directory)?;
-                Ok(directory.clone())
+                Loadable::Path(directory.clone())
             }
-        }
+        })
     }
 
     /// The library as it is now. Nothing is built.
     pub(crate) fn built(&self, profile: Profile) -> Result<Built, Problem> {
         match self {
-            Self::Library(library) | Self::Installed(Installed { library, .. }) => Ok(Built {
+            Self::Library(library) => Ok(Built {
                 library: library.clone(),
+                stale: false,
+            }),
+            Self::Installed(installed) => Ok(Built {
+                library: installed.library()?,
                 stale: false,
             }),
             Self::Directory(directory) | Self::Make(directory) => Ok(Built {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use plg_packaging::bundle::Target;
 use plg_packaging::manifest::{MAX_BYTES, Source};
 use plg_packaging::{Manifest, ManifestError, Problem};
 use rustix::fs::OFlags;
@@ -358,17 +359,19 @@ fn in_directory(
     rules: &Rules,
 ) -> Result<Candidate, DiscoverError> {
     let names = library_names(&parsed.manifest);
-    let mut library = match (&parsed.manifest.source, names.as_slice()) {
-        (Some(Source::LocalSo { .. }), [path]) => directory.join(path),
-        _ => {
-            let found = names
-                .iter()
-                .map(|name| directory.join(name))
-                .find(|path| path.symlink_metadata().is_ok());
-            found.ok_or_else(|| DiscoverError::NoLibrary {
+    let found = names
+        .iter()
+        .map(|name| directory.join(name))
+        .find(|path| path.symlink_metadata().is_ok());
+    let mut library = match (found, &parsed.manifest.source) {
+        (Some(found), _) => found,
+        // What is wrong with a library that is named is said when it is loaded.
+        (None, Some(Source::LocalSo { path })) => directory.join(path.as_str()),
+        (None, _) => {
+            return Err(DiscoverError::NoLibrary {
                 path: directory.to_owned(),
                 looked_for: names.iter().map(|name| format!("`{name}`")).collect(),
-            })?
+            });
         }
     };
     match fs::symlink_metadata(&library) {
@@ -393,16 +396,25 @@ fn in_directory(
 }
 
 /// What a plugin's library may be called in its directory, the first that is there first: as its
-/// manifest says, else as cargo and make would call it.
+/// manifest says, else as cargo and make would call it; and the same where a bundle has it for this platform.
 pub(crate) fn library_names(manifest: &Manifest) -> Vec<String> {
-    match &manifest.source {
+    let mut names = match &manifest.source {
         Some(Source::LocalSo { path }) => vec![path.as_str().to_owned()],
         _ => {
             let name = manifest.name.as_str();
             let underscored = name.replace('-', "_");
             vec![format!("lib{underscored}.so"), format!("{name}.so")]
         }
-    }
+    };
+    let target = Target::current();
+    let files: Vec<&str> = names
+        .iter()
+        .filter_map(|name| name.rsplit('/').next())
+        .collect();
+    let unpacked = files.into_iter().map(|file| format!("lib/{target}/{file}"));
+    let unpacked: Vec<String> = unpacked.collect();
+    names.extend(unpacked);
+    names
 }
 
 /// Whether a file holds a library, by its name: it is one, or a bundle.

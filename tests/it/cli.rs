@@ -53,7 +53,7 @@ fn command(arguments: &[&str]) -> Command {
         // The usual directories are those of whoever runs the tests.
         .env("XDG_STATE_HOME", "/dev/null")
         .env("XDG_DATA_HOME", "/dev/null")
-        .env_remove("PLG_HOME")
+        .env("PLG_HOME", "/nonexistent")
         .env_remove("PLG_STATE")
         .env_remove("PLG_PLUGIN_DIR")
         .env_remove("PLG_LOG");

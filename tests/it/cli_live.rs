@@ -117,6 +117,7 @@ fn command(arguments: &[&str]) -> Command {
         .current_dir(workspace())
         .stdin(Stdio::null())
         .env("XDG_STATE_HOME", "/dev/null")
+        .env("PLG_HOME", "/nonexistent")
         .env(
             "CARGO_TARGET_DIR",
             Path::new(env!("CARGO_TARGET_TMPDIR")).join("dev-plugin"),

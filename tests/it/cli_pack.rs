@@ -53,6 +53,12 @@ fn a_crate_is_built_and_packed() {
     );
     let library = again["members"][0]["path"].as_str().unwrap();
     Run::within(&root, &["check", library]).ok();
+    // A bundle, and what was in it, is as good as a library.
+    Run::within(scratch.path(), &["check", "hello.plg"]).ok();
+    for plugin in ["hello.plg", "./hello-0.1.0"] {
+        let run = Run::within(scratch.path(), &["call", plugin, "greet", "name=Ada"]);
+        assert_eq!(run.ok(), "reply: Hello, Ada!\n");
+    }
 }
 
 #[test]
@@ -312,6 +318,29 @@ fn a_version_that_hides_a_change_is_refused() {
         "absent.plg",
     ]);
     absent.failed(3, "io.not_found");
+}
+
+/// Nobody has to say what a version follows: it is what is installed.
+#[test]
+fn a_bundle_is_compared_with_what_is_installed() {
+    let scratch = directory();
+    let old = Plugin::new("1.0.0", &["greet", "wave"]);
+    let run = |directory: &Path, arguments: &[&str]| {
+        let mut command = command(directory, arguments);
+        command.env("PLG_HOME", scratch.path().join("home"));
+        Run::from(command.output().unwrap())
+    };
+    let bundle = text(&scratch.path().join("old.plg")).to_owned();
+    run(old.0.path(), &["pack", "-o", &bundle]).ok();
+    let new = Plugin::new("1.1.0", &["greet"]);
+    let pack = ["pack", "-o", "new.plg"];
+    run(new.0.path(), &pack).ok();
+    run(old.0.path(), &["install", &bundle]).ok();
+    run(new.0.path(), &pack).failed(4, "pack.breaks");
+    run(new.0.path(), &[&pack[..], &["--force"]].concat()).ok();
+    // An older version than the installed one follows nothing that is here.
+    let older = Plugin::new("0.9.0", &["greet"]);
+    run(older.0.path(), &pack).ok();
 }
 
 #[test]

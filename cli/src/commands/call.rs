@@ -1,6 +1,5 @@
 //! `plg call`: one call, from the sources to the answer.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,7 +13,7 @@ use crate::invocation::Invocation;
 use crate::output::Output;
 use crate::problem::{Failure, Problem};
 use crate::state::State;
-use crate::target::Target;
+use crate::target::{Loadable, Target};
 use crate::{progress, values};
 
 /// Call a label of a plugin
@@ -69,9 +68,9 @@ impl Call {
         let profile = Profile::release(self.release);
         let find = |text: &str| Target::find_installed(text, &global.plugin_dir, &self.home);
         let target = find(&self.plugin)?;
-        let path = target.loadable(profile)?;
+        let plugin = target.loadable(profile)?;
         let invocation = Invocation {
-            path,
+            plugin,
             others: others(&target, profile, find)?,
             label: self.question.label,
             context: progress::watched(given.clone()),
@@ -115,7 +114,7 @@ pub(super) fn others(
     target: &Target,
     profile: Profile,
     find: impl Fn(&str) -> Result<Target, Problem>,
-) -> Result<Vec<PathBuf>, Problem> {
+) -> Result<Vec<Loadable>, Problem> {
     let Some(manifest) = target
         .directory()
         .and_then(|directory| artifact::manifest(directory).ok())

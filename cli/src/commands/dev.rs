@@ -19,7 +19,6 @@ use crate::answer::{Answer, Document};
 use crate::artifact::{self, Profile};
 use crate::crates::{self, Origins};
 use crate::exit::Exit;
-use crate::installed::Installed;
 use crate::interrupt::Interrupt;
 use crate::makefile;
 use crate::output::Output;
@@ -118,10 +117,11 @@ impl Dev {
         let (directory, is_crate) = match &target {
             Target::Crate(directory) => (directory, true),
             Target::Make(directory) => (directory, false),
-            Target::Library(path)
-            | Target::Directory(path)
-            | Target::Installed(Installed { library: path, .. }) => {
+            Target::Library(path) | Target::Directory(path) => {
                 return Err(artifact::no_sources(path).into());
+            }
+            Target::Installed(installed) => {
+                return Err(artifact::no_sources(&installed.directory).into());
             }
         };
         let mut session = Session {
@@ -139,7 +139,7 @@ impl Dev {
         };
         let find = |name: &str| Target::find(name, &global.plugin_dir);
         for other in others(&target, profile, find)? {
-            session.host.load(other)?;
+            let _ = other.load(&session.host)?;
         }
         let first = Change {
             files: Vec::new(),

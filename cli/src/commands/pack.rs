@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 
 use crate::bundle::{self, Bar};
 use crate::exit::Exit;
-use crate::keys;
+use crate::home::Home;
 use crate::output::Output;
 use crate::pack::libraries::{Library, Wanted};
 use crate::pack::{files, judge, libraries};
 use crate::problem::{Failure, Problem};
+use crate::{installed, keys};
 
 /// Pack a plugin into one file, the same bytes each time
 ///
@@ -49,7 +50,8 @@ pub(crate) struct Pack {
     /// Sign the bundle with this secret key; PLG_PASSWORD or the terminal has its password
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
-    /// The bundle that this one follows: refuse a version that does not say what changed
+    /// The bundle that this one follows, instead of what is installed of the plugin: refuse a version that does not
+    /// say what changed
     #[arg(long, value_name = "OLD.plg")]
     against: Option<PathBuf>,
     /// Pack also with a version that is too small for what changed
@@ -58,6 +60,8 @@ pub(crate) struct Pack {
     /// Show what would be packed, and write nothing
     #[arg(long)]
     plan: bool,
+    #[command(flatten)]
+    home: Home,
 }
 
 /// Everything there is to say.
@@ -159,9 +163,21 @@ impl Pack {
     fn compare(&self, plugin: &Manifest) -> Result<Option<Comparison>, Problem> {
         let before = match &self.against {
             Some(path) => Some(bundle::open(path)?.head().parsed.manifest.clone()),
-            None => None,
+            None => self.installed(plugin),
         };
         judge::contract(before.as_ref(), plugin, self.force)
+    }
+
+    /// What is installed of the plugin, if this one may follow it. A store that cannot be used keeps nobody from
+    /// packing.
+    fn installed(&self, plugin: &Manifest) -> Option<Manifest> {
+        let found = installed::find(plugin.name.as_str(), &self.home).ok()??;
+        let follows = found
+            .manifest
+            .version
+            .cmp_precedence(&plugin.version)
+            .is_le();
+        follows.then_some(found.manifest)
     }
 
     fn file(&self, plugin: &Manifest) -> PathBuf {

@@ -71,7 +71,8 @@ pub(crate) fn command(directory: &Path, arguments: &[&str]) -> Command {
         .args(arguments)
         .current_dir(directory)
         .stdin(Stdio::null())
-        // The usual state directory is that of whoever runs the tests.
+        // The usual directories are those of whoever runs the tests.
+        .env("PLG_HOME", "/nonexistent")
         .env("XDG_STATE_HOME", "/dev/null")
         .env_remove("PLG_STATE")
         .env_remove("PLG_PLUGIN_DIR")
