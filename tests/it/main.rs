@@ -31,6 +31,7 @@ mod layout;
 mod load;
 mod preflight;
 mod probe;
+mod process_plugin;
 mod process_wire;
 mod quarantine;
 mod refuse;
