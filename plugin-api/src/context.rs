@@ -59,6 +59,33 @@ pub enum Level {
     Trace = level::TRACE,
 }
 
+impl Level {
+    /// The level that crosses as this number.
+    #[cfg(any(feature = "process", feature = "testing"))]
+    pub(crate) const fn from_raw(number: u32) -> Option<Self> {
+        match number {
+            level::ERROR => Some(Self::Error),
+            level::WARN => Some(Self::Warn),
+            level::INFO => Some(Self::Info),
+            level::DEBUG => Some(Self::Debug),
+            level::TRACE => Some(Self::Trace),
+            _ => None,
+        }
+    }
+
+    /// The name: `error`, `warn`, `info`, `debug` or `trace`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
 impl<'call> Context<'call> {
     /// Wraps what an entry point received.
     ///

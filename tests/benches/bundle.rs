@@ -174,7 +174,7 @@ fn unpacking(bench: &mut Bench, tree: &Tree) {
     let clear = || fs::remove_dir_all(&out).expect("the directory can be removed");
     let name = format!("check and unpack {} MB", tree.megabytes);
     bench.compare(
-        (&name, 1.0),
+        (&name, 0.5),
         7,
         || {
             let (time, ()) = once(|| unpack(&tree.bundle(), &out));
