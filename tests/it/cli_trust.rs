@@ -8,6 +8,7 @@ use std::process::Command;
 use plg_packaging::sign::{LockedKey, PublicKey};
 use tempfile::TempDir;
 
+use crate::support::bundles::Sample;
 use crate::support::run::{Run, command};
 use crate::support::signed::{key, packed};
 
@@ -441,6 +442,41 @@ fn an_index_is_made_signed_and_verified_by() {
     fs::write(place.at("index.json"), "{}").unwrap();
     place.fails(&["index", "--expires", "30d"], 4, "trust.index");
     place.fails(&verify, 4, "trust.index");
+}
+
+#[test]
+fn an_index_that_is_older_than_one_installed_by_is_refused() {
+    let place = Place::new();
+    let (public, secret) = (place.public(1), place.secret(1));
+    let bytes = Sample::new("hello", "1.0.0").bytes();
+    fs::write(place.at("hello.plg"), bytes).unwrap();
+    place
+        .run(&["trust", "add", &public, "--index", "--name", "mirror"])
+        .ok();
+    let index = ["index", "hello.plg", "--expires", "30d", "--sign", &secret];
+    place.run(&index).ok();
+    for name in ["index.json", "index.json.minisig"] {
+        fs::copy(place.at(name), place.at(&format!("old-{name}"))).unwrap();
+    }
+    place.run(&index).ok();
+    let install = |index| ["install", "hello.plg", "--index", index];
+    let plan = |index| [&install(index)[..], &["--plan"]].concat();
+    // To look is not to install.
+    place.run(&plan("index.json")).ok();
+    place
+        .run(&[
+            "verify",
+            "hello.plg",
+            "--allow-unsigned",
+            "--index",
+            "index.json",
+        ])
+        .ok();
+    place.run(&plan("old-index.json")).ok();
+    place.run(&install("index.json")).ok();
+    place.fails(&plan("old-index.json"), 4, "trust.rollback");
+    place.fails(&install("old-index.json"), 4, "trust.rollback");
+    place.run(&install("index.json")).ok();
 }
 
 #[test]
