@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use plg_packaging::sign::{LockedKey, PublicKey};
 use tempfile::TempDir;
@@ -477,6 +479,31 @@ fn an_index_that_is_older_than_one_installed_by_is_refused() {
     place.fails(&plan("old-index.json"), 4, "trust.rollback");
     place.fails(&install("old-index.json"), 4, "trust.rollback");
     place.run(&install("index.json")).ok();
+}
+
+#[test]
+fn nobody_waits_for_the_writer_of_a_fifo() {
+    let place = Place::new();
+    let made = Command::new("mkfifo").arg(place.at("fifo")).status();
+    assert!(made.unwrap().success());
+    let bundle = place.bundle("hello", "1.0.0", None);
+    for arguments in [
+        &["trust", "add", "fifo"][..],
+        &["verify", &bundle, "--key", "fifo"],
+        &["verify", &bundle, "--allow-unsigned", "--index", "fifo"],
+        &["index", "--file", "fifo", "--expires", "30d"],
+        &["pack", ".", "--sign", "fifo"],
+        &["install", "fifo"],
+    ] {
+        let mut command = place.command(arguments);
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let _ = child.kill();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{arguments:?}");
+    }
 }
 
 #[test]
