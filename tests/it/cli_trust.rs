@@ -142,6 +142,18 @@ fn a_new_key_is_private_and_never_replaced_silently() {
 }
 
 #[test]
+fn a_key_is_not_lost_where_its_pair_cannot_be_replaced() {
+    let place = Place::new();
+    let new = ["keygen", "-o", "release", "--no-password"];
+    place.run(&new).ok();
+    let before = fs::read(place.at("release.key")).unwrap();
+    fs::remove_file(place.at("release.pub")).unwrap();
+    fs::create_dir(place.at("release.pub")).unwrap();
+    place.fails(&[&new[..], &["--force"]].concat(), 1, "io.failed");
+    assert_eq!(fs::read(place.at("release.key")).unwrap(), before);
+}
+
+#[test]
 fn a_password_is_asked_for_or_taken_from_the_environment() {
     let place = Place::new();
     let arguments = ["keygen", "-o", "release"];
