@@ -496,8 +496,11 @@ fn an_index_that_is_older_than_one_installed_by_is_refused() {
 #[test]
 fn nobody_waits_for_the_writer_of_a_fifo() {
     let place = Place::new();
-    let made = Command::new("mkfifo").arg(place.at("fifo")).status();
-    assert!(made.unwrap().success());
+    fs::create_dir(place.at("made")).unwrap();
+    for name in ["fifo", "made/plugin.json"] {
+        let made = Command::new("mkfifo").arg(place.at(name)).status();
+        assert!(made.unwrap().success());
+    }
     let bundle = place.bundle("hello", "1.0.0", None);
     for arguments in [
         &["trust", "add", "fifo"][..],
@@ -505,6 +508,7 @@ fn nobody_waits_for_the_writer_of_a_fifo() {
         &["verify", &bundle, "--allow-unsigned", "--index", "fifo"],
         &["index", "--file", "fifo", "--expires", "30d"],
         &["pack", ".", "--sign", "fifo"],
+        &["pack", "made"],
         &["install", "fifo"],
     ] {
         let mut command = place.command(arguments);
