@@ -1,12 +1,13 @@
 //! A plugin's library: where it is, and what can go wrong with building it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use plg_host::{DiscoverError, MANIFEST};
 use plg_packaging::Manifest;
-use plg_packaging::manifest::Source;
+use plg_packaging::manifest::{MAX_BYTES, Source};
 
 use crate::makefile;
 use crate::problem::Problem;
@@ -37,7 +38,7 @@ impl Profile {
 /// The manifest in `directory`.
 pub(crate) fn manifest(directory: &Path) -> Result<Manifest, Problem> {
     let path = directory.join(MANIFEST);
-    let bytes = match fs::read(&path) {
+    let bytes = match read_manifest(&path) {
         Ok(bytes) => bytes,
         Err(source) => return Err((&DiscoverError::Read { path, source }).into()),
     };
@@ -45,6 +46,19 @@ pub(crate) fn manifest(directory: &Path) -> Result<Manifest, Problem> {
         Ok(parsed) => Ok(parsed.manifest),
         Err(source) => Err((&DiscoverError::Manifest { path, source }).into()),
     }
+}
+
+/// The bytes of a `plugin.json`, of a longer one as many as say that it is too long.
+pub(crate) fn read_manifest(path: &Path) -> io::Result<Vec<u8>> {
+    // A fifo waits as soon as it is opened, and a device may not end.
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no file"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The library that a directory's manifest names, or that stands there under a usual name.

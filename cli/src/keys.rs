@@ -1,7 +1,7 @@
 //! Key files and their passwords.
 
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::path::Path;
 
@@ -57,13 +57,13 @@ pub(crate) fn new_password() -> Result<Zeroizing<String>, Problem> {
 
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
-    let read = File::open(path).and_then(|file| {
-        // A directory opens and cannot be read, and a fifo would wait.
-        if !file.metadata()?.is_file() {
+    let read = fs::metadata(path).and_then(|metadata| {
+        // A directory opens and cannot be read, and a fifo waits as soon as it is opened.
+        if !metadata.is_file() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "it is no file"));
         }
         let mut bytes = Vec::new();
-        file.take(limit + 1).read_to_end(&mut bytes)?;
+        File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             let why = format!("it has more than {limit} bytes");
             return Err(io::Error::new(ErrorKind::FileTooLarge, why));

@@ -478,8 +478,8 @@ pub(crate) fn check_base(base: &Path, rules: &Rules) -> Result<PathBuf, Discover
     Ok(base)
 }
 
-/// A directory that must be this user's alone to change, as must the way to it: here a group counts as
-/// others, and a sticky directory will not do.
+/// A directory that must be this user's alone to change: here a group counts as others, and a sticky directory
+/// will not do. The way to it is looked at as that to a plugin directory.
 pub(crate) fn check_private(path: &Path, rules: &Rules) -> Result<(), DiscoverError> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
     let path = check_base(path, rules)?;

@@ -3,11 +3,14 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use plg_packaging::sign::{LockedKey, PublicKey};
 use tempfile::TempDir;
 
+use crate::support::bundles::Sample;
 use crate::support::run::{Run, command};
 use crate::support::signed::{key, packed};
 
@@ -136,6 +139,18 @@ fn a_new_key_is_private_and_never_replaced_silently() {
     );
     let names: Vec<_> = fs::read_dir(place.0.path()).unwrap().collect();
     assert_eq!(names.len(), 3, "nothing else is left: {names:?}");
+}
+
+#[test]
+fn a_key_is_not_lost_where_its_pair_cannot_be_replaced() {
+    let place = Place::new();
+    let new = ["keygen", "-o", "release", "--no-password"];
+    place.run(&new).ok();
+    let before = fs::read(place.at("release.key")).unwrap();
+    fs::remove_file(place.at("release.pub")).unwrap();
+    fs::create_dir(place.at("release.pub")).unwrap();
+    place.fails(&[&new[..], &["--force"]].concat(), 1, "io.failed");
+    assert_eq!(fs::read(place.at("release.key")).unwrap(), before);
 }
 
 #[test]
@@ -441,6 +456,70 @@ fn an_index_is_made_signed_and_verified_by() {
     fs::write(place.at("index.json"), "{}").unwrap();
     place.fails(&["index", "--expires", "30d"], 4, "trust.index");
     place.fails(&verify, 4, "trust.index");
+}
+
+#[test]
+fn an_index_that_is_older_than_one_installed_by_is_refused() {
+    let place = Place::new();
+    let (public, secret) = (place.public(1), place.secret(1));
+    let bytes = Sample::new("hello", "1.0.0").bytes();
+    fs::write(place.at("hello.plg"), bytes).unwrap();
+    place
+        .run(&["trust", "add", &public, "--index", "--name", "mirror"])
+        .ok();
+    let index = ["index", "hello.plg", "--expires", "30d", "--sign", &secret];
+    place.run(&index).ok();
+    for name in ["index.json", "index.json.minisig"] {
+        fs::copy(place.at(name), place.at(&format!("old-{name}"))).unwrap();
+    }
+    place.run(&index).ok();
+    let install = |index| ["install", "hello.plg", "--index", index];
+    let plan = |index| [&install(index)[..], &["--plan"]].concat();
+    // To look is not to install.
+    place.run(&plan("index.json")).ok();
+    place
+        .run(&[
+            "verify",
+            "hello.plg",
+            "--allow-unsigned",
+            "--index",
+            "index.json",
+        ])
+        .ok();
+    place.run(&plan("old-index.json")).ok();
+    place.run(&install("index.json")).ok();
+    place.fails(&plan("old-index.json"), 4, "trust.rollback");
+    place.fails(&install("old-index.json"), 4, "trust.rollback");
+    place.run(&install("index.json")).ok();
+}
+
+#[test]
+fn nobody_waits_for_the_writer_of_a_fifo() {
+    let place = Place::new();
+    fs::create_dir(place.at("made")).unwrap();
+    for name in ["fifo", "made/plugin.json"] {
+        let made = Command::new("mkfifo").arg(place.at(name)).status();
+        assert!(made.unwrap().success());
+    }
+    let bundle = place.bundle("hello", "1.0.0", None);
+    for arguments in [
+        &["trust", "add", "fifo"][..],
+        &["verify", &bundle, "--key", "fifo"],
+        &["verify", &bundle, "--allow-unsigned", "--index", "fifo"],
+        &["index", "--file", "fifo", "--expires", "30d"],
+        &["pack", ".", "--sign", "fifo"],
+        &["pack", "made"],
+        &["install", "fifo"],
+    ] {
+        let mut command = place.command(arguments);
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let _ = child.kill();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{arguments:?}");
+    }
 }
 
 #[test]

@@ -505,6 +505,31 @@ fn a_set_that_is_gone_or_edited_is_no_other_set() {
     assert_eq!(installed(&store), ["hello 1.0.0"]);
 }
 
+#[test]
+fn a_number_that_nothing_can_follow_is_no_number_of_a_set() {
+    let (_scratch, home) = scratch();
+    let store = open(&home);
+    install(&store, &Sample::new("hello", "1.0.0")).unwrap();
+    let path = home.join("plg.lock");
+    let whole = fs::read_to_string(&path).unwrap();
+    let last = format!("\"generation\": {}", u64::MAX);
+    fs::write(&path, whole.replace("\"generation\": 1", &last)).unwrap();
+    check_stopped(&store, &home, "lock.damaged");
+    store.restore().unwrap();
+    fs::write(home.join(format!("sets/{}.json", u64::MAX)), "").unwrap();
+    install(&store, &Sample::new("other", "1.0.0")).unwrap();
+    assert_eq!(store.current().unwrap().number, 2);
+    assert_eq!(installed(&store), ["hello 1.0.0", "other 1.0.0"]);
+
+    // Who asks what comes before what gets to an end.
+    install(&store, &Sample::new("third", "1.0.0")).unwrap();
+    let path = home.join("sets/2.json");
+    let whole = fs::read_to_string(&path).unwrap();
+    fs::write(&path, whole.replace("\"before\": 1", "\"before\": 2")).unwrap();
+    assert_eq!(code(store.undo(None)), "lock.damaged");
+    store.gc(usize::MAX - 1).unwrap_err();
+}
+
 /// Row 183: any bit of any file.
 #[test]
 fn a_file_that_was_changed_is_not_loaded() {

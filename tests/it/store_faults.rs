@@ -740,6 +740,35 @@ fn an_error_of_the_disk_says_where() {
         .unwrap();
 }
 
+/// The lock file was put back and that was not brought to the disk: after a power failure it may be the new one.
+#[test]
+fn a_set_that_may_be_in_force_after_the_power_failed_has_its_builds() {
+    let scratch = scratch();
+    let home = scratch.path().join("plg");
+    install(&open(&home), &small("hello", "1.0.0")).unwrap();
+    let aside = scratch.path().join("aside");
+    let (lock, copy) = (home.join("plg.lock"), aside.clone());
+    let options = Options::new().on_step(move |step, _| {
+        if step != Step::LockSettle {
+            return Answer::Proceed;
+        }
+        if !copy.exists() {
+            fs::copy(&lock, &copy).unwrap();
+        }
+        Answer::Fail(io::ErrorKind::StorageFull.into())
+    });
+    let store = Store::open(&home, options).unwrap();
+    install(&store, &small("hello", "1.1.0")).unwrap_err();
+    for (version, other) in [("1.0.0", true), ("1.1.0", false)] {
+        assert_eq!(installed(&open(&home)), [format!("hello {version}")]);
+        let build = open(&home).build(&name("hello")).unwrap();
+        build.check_library().unwrap();
+        if other {
+            fs::rename(&aside, home.join("plg.lock")).unwrap();
+        }
+    }
+}
+
 /// What a bundle is made of may come slowly, or stop to come.
 #[test]
 fn a_bundle_that_cannot_be_read_to_its_end_changes_nothing() {

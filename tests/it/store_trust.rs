@@ -1,11 +1,16 @@
 //! What the trust store has to say when a bundle is installed.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use plg_host::store::{Bundle, Changed, InstallOptions, Named, Store, StoreError};
+use plg_host::store::{
+    Answer, Bundle, Changed, InstallOptions, Named, Options, Step, Store, StoreError,
+};
 use plg_host::trust::{AcceptedIndex, Trust, TrustedKey};
 use plg_packaging::Index;
+use plg_packaging::bundle::SIGNATURE;
 use plg_packaging::sign::sign_index;
 use plg_tests::archive::{gzip, plain, tar};
 
@@ -193,4 +198,77 @@ fn an_index_has_to_list_what_is_installed_by_it() {
     let over = judge(&home).index(Some(accepted(2 * DAY)));
     refused(&store, &listed, &over, "trust.expired");
     install(&store, &listed.bytes(), &fresh).unwrap();
+}
+
+#[test]
+fn a_build_that_is_signed_once_more_is_still_that_of_earlier_sets() {
+    let scratch = tempfile::tempdir().unwrap();
+    let home = scratch.path().join("plg");
+    let store = open(&home);
+    let sample = Sample::new("hello", "1.0.0").member("assets/a.txt", "a");
+    install(&store, &sample.bytes(), &judge(&home)).unwrap();
+    for number in [7, 8] {
+        let key = TrustedKey::new(key(number).public_key(), SystemTime::now());
+        trust(&home).add(key).unwrap();
+    }
+    // A change that fails, or whose process is killed, has not touched what is in force.
+    let faulty = Options::new().on_step(|step, _| match step {
+        Step::LockRename => Answer::Fail(ErrorKind::StorageFull.into()),
+        _ => Answer::Proceed,
+    });
+    let faulty = Store::open(&home, faulty).unwrap();
+    let untouched = Untouched::below(&home.join("builds"));
+    let signed = sample.clone().signed_by(7).bytes();
+    install(&faulty, &signed, &judge(&home)).unwrap_err();
+    untouched.check("a signature that was not installed");
+    store.build(&name("hello")).unwrap();
+
+    for number in [7, 8, 7] {
+        let bytes = sample.clone().signed_by(number).bytes();
+        install(&store, &bytes, &judge(&home)).unwrap();
+        assert_eq!(signer(&store), Some(key(number).id().to_string()));
+        store.build(&name("hello")).unwrap();
+        let before = store.current().unwrap().number;
+        install(&store, &bytes, &judge(&home)).unwrap();
+        assert_eq!(store.current().unwrap().number, before, "nothing is new");
+        let bundle = Bundle::new("test.plg", bytes.as_slice());
+        let plan = store.plan_install(vec![bundle], &InstallOptions::default(), &judge(&home));
+        assert_eq!(plan.unwrap().set.number, before, "a plan knows that too");
+    }
+    untouched.check("signatures of one build");
+    for expected in [Some(8), Some(7), None] {
+        store.undo(None).unwrap();
+        let expected = expected.map(|number| key(number).id().to_string());
+        assert_eq!(signer(&store), expected);
+        store.build(&name("hello")).unwrap();
+    }
+}
+
+#[test]
+fn the_signature_that_was_installed_is_mended_with_its_build() {
+    let scratch = tempfile::tempdir().unwrap();
+    let home = scratch.path().join("plg");
+    let store = open(&home);
+    // There is a trust store only below a home.
+    let other = Sample::new("other", "1.0.0").bytes();
+    install(&store, &other, &judge(&home)).unwrap();
+    for number in [7, 8] {
+        let key = TrustedKey::new(key(number).public_key(), SystemTime::now());
+        trust(&home).add(key).unwrap();
+    }
+    let signed = |number| Sample::new("hello", "1.0.0").signed_by(number).bytes();
+    let digest = install(&store, &signed(7), &judge(&home)).unwrap();
+    let digest = digest.set.plugin(&name("hello")).unwrap().digest;
+    let path = home.join("builds").join(digest.hex()).join(SIGNATURE);
+    let whole = fs::read(&path).unwrap();
+    for number in [7, 8] {
+        fs::write(&path, "damaged").unwrap();
+        assert_eq!(
+            store.build(&name("hello")).unwrap_err().code(),
+            "store.tampered"
+        );
+        install(&store, &signed(number), &judge(&home)).unwrap();
+        store.build(&name("hello")).unwrap();
+        assert_eq!(fs::read(&path).unwrap() == whole, number == 7);
+    }
 }

@@ -5,9 +5,10 @@ use std::time::SystemTime;
 
 use clap::Args;
 use plg_host::store::{InstallOptions, Named};
+use plg_host::trust::Trust;
 
 use super::trust;
-use super::verify::accepted;
+use super::verify::{Ask, accepted};
 use crate::exit::Exit;
 use crate::home::Home;
 use crate::installed;
@@ -84,7 +85,12 @@ impl Terms {
             only_installed,
         };
         let now = SystemTime::now();
-        let index = accepted(self.index.as_deref(), &self.index_signature, home, now)?;
+        // None that is older is taken after one was installed by.
+        let ask: Ask = match self.plan {
+            true => Trust::check_index,
+            false => Trust::accept_index,
+        };
+        let index = accepted(self.index.as_deref(), &self.index_signature, home, now, ask)?;
         let judge = Named::new(trust::open(home)?)
             .index(index)
             .any_key(self.allow_untrusted)

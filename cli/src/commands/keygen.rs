@@ -55,11 +55,12 @@ impl Keygen {
         let key = SecretKey::generate().map_err(|error| Problem::from(&error))?;
         let text = key.to_text(password);
         let text = text.map_err(|error| Problem::from(&error))?;
-        self.write(&secret, text.as_bytes(), 0o600)?;
         let key = key.public_key();
-        if let Err(problem) = self.write(&public, key.to_text().as_bytes(), 0o644) {
+        self.write(&public, key.to_text().as_bytes(), 0o644)?;
+        // The secret half comes last: the one that it replaces is in no other place.
+        if let Err(problem) = self.write(&secret, text.as_bytes(), 0o600) {
             // Half a pair is of no use to anybody.
-            let _ = fs::remove_file(&secret);
+            let _ = fs::remove_file(&public);
             return Err(problem.into());
         }
         if output.is_json() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
-use plg_host::trust::{AcceptedIndex, Level, Terms};
+use plg_host::trust::{AcceptedIndex, Level, Terms, Trust, TrustError};
 use plg_packaging::bundle::Listed;
 use plg_packaging::sign::{PublicKey, verify_bundle};
 use plg_packaging::{Digest, Index};
@@ -147,6 +147,7 @@ impl Verify {
             &self.index_signature,
             &self.home,
             now,
+            Trust::check_index,
         )?;
         if let Some(index) = &index {
             index.check(listed).map_err(refused)?;
@@ -156,12 +157,16 @@ impl Verify {
     }
 }
 
+/// How a trust store is asked about an index: to look at it only, or to install by it, which it remembers.
+pub(super) type Ask = fn(&Trust, &[u8], &[&[u8]], SystemTime) -> Result<AcceptedIndex, TrustError>;
+
 /// An index of releases that enough trusted keys signed.
 pub(super) fn accepted(
     path: Option<&Path>,
     signatures: &[PathBuf],
     home: &Home,
     now: SystemTime,
+    ask: Ask,
 ) -> Result<Option<AcceptedIndex>, Problem> {
     let Some(path) = path else {
         return Ok(None);
@@ -174,6 +179,6 @@ pub(super) fn accepted(
     let signatures = files.iter().map(|file| keys::read(file, keys::SMALL));
     let signatures: Vec<Vec<u8>> = signatures.collect::<Result<_, _>>()?;
     let signatures: Vec<&[u8]> = signatures.iter().map(Vec::as_slice).collect();
-    let index = open(home)?.check_index(&bytes, &signatures, now);
+    let index = ask(&open(home)?, &bytes, &signatures, now);
     index.map(Some).map_err(refused)
 }

@@ -10,12 +10,13 @@ use plg_host::{DiscoverError, MANIFEST, Manifest, PluginName};
 use plg_packaging::bundle::{Draft, MemberPath, PackError, Target};
 
 use super::libraries::Library;
+use crate::artifact::read_manifest;
 use crate::problem::Problem;
 
 /// The bytes of the directory's `plugin.json`, if there is one.
 pub(crate) fn manifest(directory: &Path) -> Result<Option<Vec<u8>>, Problem> {
     let path = directory.join(MANIFEST);
-    match fs::read(&path) {
+    match read_manifest(&path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err((&DiscoverError::Read { path, source }).into()),

@@ -34,11 +34,11 @@ pub(super) const ROWS: &[Code] = &[
              work or memory to be opened than `minisign` itself ever does.",
         ),
     error("sig.missing", Author, "it is not signed, and has to be")
-        .help("sign it with `plg pack --sign KEY`, or ask for it with `--allow-unsigned` where that may do")
+        .help("get a signed build of it, or sign it with `plg pack --sign KEY` if it is yours")
         .text(
-            "An unsigned bundle is installed only when that is asked for. It is not even then when a trusted key is responsible for \
-             plugins of that name, or when a signed build of it was there before: leaving the signature away would be the simplest \
-             way around it. What is installed stays as it is.",
+            "A bundle that `plg install` is given by name need not be signed, and `plg verify` lets one pass with `--allow-unsigned`. \
+             Both refuse it when a trusted key is responsible for plugins of that name, or when a signed build of it was there \
+             before: leaving the signature away would be the simplest way around it. What is installed stays as it is.",
         ),
     error("sig.password", Operator, "the password does not open the key")
         .help("give the password at the prompt or in the environment variable PLG_PASSWORD")

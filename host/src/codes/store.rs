@@ -66,7 +66,8 @@ pub(super) const ROWS: &[Code] = &[
         .help("give the store a directory of its own with `--home`, or take write permission from others")
         .text(
             "Whoever can write to the store decides which code runs. Its home has to be a real directory of this user in which nobody \
-             else can write, and the way to it as well. Nothing was changed.",
+             else can write, not even a group. The directories on the way to it belong to this user or to root, and only their \
+             group may write there, or everybody where a name can only be removed by its owner, as in `/tmp`. Nothing was changed.",
         ),
     error("store.unsettled", Operator, "a change is in force but may not outlive a loss of power")
         .help("look at the disk, then repeat the command, or `plg undo`")

@@ -140,11 +140,14 @@ impl Home {
     }
 }
 
+/// The highest number of a set: what every reader of JSON reads exactly, and there is always a next one.
+pub(super) const NUMBERS: u64 = 1 << 53;
+
 /// The number of a set, if that is how its file is called.
 fn number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".json")?;
     let number: u64 = digits.parse().ok()?;
-    (number.to_string() == digits).then_some(number)
+    (number <= NUMBERS && number.to_string() == digits).then_some(number)
 }
 
 /// The names in a directory, in order; none where there is no directory.

@@ -15,6 +15,7 @@ use super::change::Draft;
 use super::error::StoreError;
 use super::home::names;
 use super::judge::{Asked, Judge, Judged};
+use super::records::{self, Records};
 use super::set::{Change, Entry, Set};
 use super::stage::Stage;
 use super::step::Step;
@@ -91,7 +92,7 @@ impl Store {
             let contents = reader.verify().map_err(refused)?;
             let entry = self.entry(&head, &contents, &judged, &origin)?;
             consider(&records.current, &entry, options)?;
-            entries.push(entry);
+            entries.push(self.in_place(&entry, &records).unwrap_or(entry));
         }
         Ok(with(&records.current, entries)?.planned(&records))
     }
@@ -107,7 +108,7 @@ impl Store {
         let mut taken = Vec::new();
         for bundle in bundles {
             let stage = writer.staged(&format!("build-{}", taken.len()));
-            taken.push(self.take(bundle, stage, &before, options, judge)?);
+            taken.push(self.take(bundle, stage, &writer.records, options, judge)?);
         }
         let entries = taken.iter().map(|taken| taken.entry.clone()).collect();
         let draft = with(&before, entries)?;
@@ -138,10 +139,11 @@ impl Store {
         &self,
         bundle: Bundle<'_>,
         stage: PathBuf,
-        current: &Set,
+        records: &Records,
         options: &InstallOptions,
         judge: &dyn Judge,
     ) -> Result<Taken, StoreError> {
+        let current = &records.current;
         let origin = bundle.origin;
         let refused = |source| refused(&origin, source);
         let reader = Reader::open(bundle.bytes, &self.limits).map_err(refused)?;
@@ -150,8 +152,7 @@ impl Store {
         if let Some(listed) = &head.listed {
             let entry = self.entry(&head, &listed.contents, &judged, &origin)?;
             consider(current, &entry, options)?;
-            let directory = self.home.build(&entry.digest);
-            if check(&directory, &entry, &self.target, Depth::Whole).is_ok() {
+            if let Some(entry) = self.in_place(&entry, records) {
                 // Another process may have unpacked it while this one waited.
                 reader.verify().map_err(refused)?;
                 return Ok(Taken {
@@ -164,11 +165,46 @@ impl Store {
         let (contents, stage) = self.unpack(reader, &head, stage, &origin)?;
         let entry = self.entry(&head, &contents, &judged, &origin)?;
         consider(current, &entry, options)?;
+        // Of the plain form nobody knows before which build it is.
+        let in_place = match head.listed {
+            Some(_) => None,
+            None => self.in_place(&entry, records),
+        };
+        if in_place.is_some() {
+            // What cannot be removed now is swept by whoever comes next.
+            let _ = self.disk.remove_all(Step::Discard, &stage);
+        }
         Ok(Taken {
-            entry,
+            stage: in_place.is_none().then_some(stage),
+            entry: in_place.unwrap_or(entry),
             judged,
-            stage: Some(stage),
         })
+    }
+
+    /// What to record of a bundle whose build is there and whole; `None` when it has to be unpacked. The build keeps
+    /// the signature that it came with, also when this one was signed otherwise: earlier sets have it so, and the one
+    /// in force has until the next is.
+    fn in_place(&self, entry: &Entry, records: &Records) -> Option<Entry> {
+        let directory = self.home.build(&entry.digest);
+        if directory.symlink_metadata().is_err() {
+            return None;
+        }
+        let is_whole = |entry: &Entry| check(&directory, entry, &self.target, Depth::Whole).is_ok();
+        if is_whole(entry) {
+            return Some(entry.clone());
+        }
+        let sets = records.numbers.iter();
+        let sets = sets.filter_map(|number| records::set(&self.home, *number).ok());
+        let entries = sets.filter_map(|set| set.plugin(&entry.name).cloned());
+        let same = entries.filter(|earlier| earlier.digest == entry.digest);
+        let signatures: BTreeSet<_> = same.map(|earlier| earlier.signature).collect();
+        let others = signatures.into_iter().map(|signature| Entry {
+            signature,
+            ..entry.clone()
+        });
+        others
+            .filter(|other| other.signature != entry.signature)
+            .find(is_whole)
     }
 
     fn unpack(

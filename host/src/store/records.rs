@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::home::{Home, is_absent};
+use super::home::{Home, NUMBERS, is_absent};
 use super::pins::Pins;
 use super::set::Set;
 use crate::state;
@@ -155,7 +155,14 @@ pub(super) fn pins(home: &Home) -> Result<Option<Pins>, StoreError> {
     let Some(bytes) = bytes(&path, READABLE)? else {
         return Ok(None);
     };
-    parse(&path, &bytes, Pins::FORMAT, damaged).map(Some)
+    let pins: Pins = parse(&path, &bytes, Pins::FORMAT, damaged)?;
+    if pins.generation > NUMBERS {
+        return Err(damaged(format!(
+            "no set has the number {}",
+            pins.generation
+        )));
+    }
+    Ok(Some(pins))
 }
 
 /// The set of that number.
@@ -178,7 +185,8 @@ fn file(home: &Home, number: u64) -> Result<(Set, Option<Digest>), StoreError> {
     };
     let set: Set = parse(&path, &bytes, Set::FORMAT, damaged)?;
     let is_sorted = set.plugins.is_sorted_by(|one, other| one.name < other.name);
-    if set.number != number || !is_sorted {
+    let is_later = set.before.is_none_or(|before| before < number);
+    if set.number != number || !is_sorted || !is_later {
         return Err(damaged(format!("it is not the set {number}")));
     }
     Ok((set, Some(Digest::of(&bytes))))

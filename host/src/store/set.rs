@@ -48,7 +48,7 @@ pub struct Entry {
     pub source: String,
     /// Who signed it, as the trust store names them; `None` for nobody who is known.
     pub signer: Option<String>,
-    /// The digest of the signature, which no list has.
+    /// The digest of the signature that its build came with, which no list has.
     pub signature: Option<Digest>,
     /// How far it is trusted.
     pub level: String,

@@ -21,6 +21,8 @@ pub(super) struct Writer<'store> {
     pub(super) home: &'store Home,
     pub(super) disk: &'store Disk,
     pub(super) records: Records,
+    /// Whether a set that failed may be found in force after the power failed.
+    is_in_doubt: bool,
     _turn: Turn,
 }
 
@@ -64,6 +66,7 @@ impl<'store> Writer<'store> {
             home,
             disk,
             records: read(home)?,
+            is_in_doubt: false,
             _turn: turn,
         };
         if !writer.records.is_locked {
@@ -124,6 +127,9 @@ impl<'store> Writer<'store> {
     /// Takes the builds of a change that failed out of the store again, as far as that is possible: what is
     /// left is in nobody's way, and goes with the next collection.
     pub(super) fn withdraw(&self, builds: &[Digest]) {
+        if self.is_in_doubt {
+            return;
+        }
         for digest in builds {
             let _ = self.discard(Step::Discard, &self.home.build(digest));
         }
@@ -142,9 +148,10 @@ impl<'store> Writer<'store> {
     }
 
     /// Leaves the set that was in force in force, after this one failed.
-    fn take_back(&self, set: &Set, failed: StoreError) -> StoreError {
+    fn take_back(&mut self, set: &Set, failed: StoreError) -> StoreError {
+        let home = self.home;
         let is_in_force = || {
-            let pins = records::pins(self.home);
+            let pins = records::pins(home);
             pins.is_ok_and(|pins| pins.is_some_and(|pins| pins.generation == set.number))
         };
         if is_in_force() {
@@ -156,7 +163,8 @@ impl<'store> Writer<'store> {
                 };
             }
             if restored.is_err() {
-                // The next start may meet either lock file, and has to find its set.
+                // The next start may meet either lock file, and has to find its set with all builds.
+                self.is_in_doubt = true;
                 return failed;
             }
         }
