@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
-use plg_host::store::{Changed, Difference, Entry, Options, Progress, Store, StoreError};
+use plg_host::store::{Change, Changed, Difference, Entry, Options, Progress, Store, StoreError};
 use plg_host::{Manifest, PluginName};
 use serde_json::{Value, json};
 
@@ -79,7 +79,12 @@ pub(crate) fn report(
         writeln!(out, "nothing was changed; leave out `--plan` to do it")?;
     } else {
         let number = changed.set.number;
-        writeln!(out, "set {number} is in force; `plg undo` takes this back")?;
+        let back = match changed.set.change {
+            // One more `undo` would go further back.
+            Change::Undo { .. } => format!("plg undo --to {}", changed.from),
+            _ => "plg undo".to_owned(),
+        };
+        writeln!(out, "set {number} is in force; `{back}` takes this back")?;
     }
     Ok(())
 }
@@ -88,6 +93,10 @@ fn sentence(difference: &Difference) -> String {
     match (&difference.from, &difference.to) {
         (None, Some(to)) => format!("installed {} {}", to.name, to.version),
         (Some(from), None) => format!("removed {} {}", from.name, from.version),
+        (Some(from), Some(to)) if from.digest == to.digest => match &to.signer {
+            Some(key) => format!("{} {} is known to be signed by {key}", to.name, to.version),
+            None => format!("{} {} is the same build", to.name, to.version),
+        },
         (Some(from), Some(to)) if from.version == to.version => {
             format!("replaced {} {} by another build of it", to.name, to.version)
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use plg_host::{Candidate, Error, Handle, Host, MANIFEST, PluginName};
 
 use crate::artifact::{self, Profile};
+use crate::commands::Global;
 use crate::home::Home;
 use crate::installed::{self, Installed};
 use crate::problem::Problem;
@@ -90,20 +91,32 @@ impl Target {
         }
     }
 
-    /// As [`find`](Self::find); a name that the plugin directory does not have may be that of an installed plugin.
+    /// As [`find`](Self::find); a name that is no path may be that of an installed plugin. Where somebody said which
+    /// plugin directory is meant, that comes first.
     pub(crate) fn find_installed(
         text: &str,
-        plugin_dir: &Path,
+        global: &Global,
         home: &Home,
     ) -> Result<Self, Problem> {
-        let problem = match Self::find(text, plugin_dir) {
+        let is_path = Path::new(text).exists();
+        let installed = || -> Result<_, Problem> {
+            let found = installed::find(text, home)?;
+            Ok(found.map(|found| Self::Installed(found.into())))
+        };
+        if !is_path
+            && !global.has_plugin_dir()
+            && let Some(found) = installed()?
+        {
+            return Ok(found);
+        }
+        let problem = match Self::find(text, global.plugin_dir()) {
             Err(problem) if matches!(problem.code(), "plugin.not_found" | "io.not_found") => {
                 problem
             }
             outcome => return outcome,
         };
-        match installed::find(text, home)? {
-            Some(installed) => Ok(Self::Installed(Box::new(installed))),
+        match installed()? {
+            Some(found) => Ok(found),
             // There need not be a plugin directory, and then it is not what is wrong.
             None if problem.code() == "io.not_found" => {
                 let detail = format!("there is no plugin `{text}`: it is not installed");

@@ -86,12 +86,21 @@ impl Host {
     }
 
     /// Replaces the plugin that is loaded by the build of it that is installed, as
-    /// [`upgrade_with`](Self::upgrade_with) does.
+    /// [`upgrade`](Self::upgrade) does.
     ///
     /// # Errors
     ///
-    /// As for `upgrade_with` and [`load_installed`](Self::load_installed).
-    pub fn upgrade_installed(
+    /// As for `upgrade` and [`load_installed`](Self::load_installed).
+    pub fn upgrade_installed(&self, name: &str) -> Result<Upgraded, Error> {
+        self.upgrade_installed_with(name, UpgradeOptions::default())
+    }
+
+    /// Like [`upgrade_installed`](Self::upgrade_installed), with options.
+    ///
+    /// # Errors
+    ///
+    /// As for `upgrade_installed`.
+    pub fn upgrade_installed_with(
         &self,
         name: &str,
         options: UpgradeOptions,

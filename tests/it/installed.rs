@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use plg_host::store::{Bundle, InstallOptions, Options, Store, TrustAll};
-use plg_host::trust::{Trust, TrustedKey};
-use plg_host::{Error, Host, Phase, Step, Unloaded, UpgradeOptions};
+use plg_host::trust::{Level, Trust, TrustedKey};
+use plg_host::{Error, Host, Phase, Step, Unloaded};
 use plg_packaging::Text;
 use tempfile::TempDir;
 
@@ -88,12 +88,10 @@ fn what_is_installed_is_loaded_and_upgraded() {
 
     place.install(2);
     assert_eq!(number(&loaded, "build"), 1);
-    host.upgrade_installed("loaded", UpgradeOptions::default())
-        .unwrap();
+    host.upgrade_installed("loaded").unwrap();
     assert_eq!(number(&loaded, "build"), 2);
     host.store().unwrap().undo(None).unwrap();
-    host.upgrade_installed("loaded", UpgradeOptions::default())
-        .unwrap();
+    host.upgrade_installed("loaded").unwrap();
     assert_eq!(number(&loaded, "build"), 1);
     assert_eq!(
         host.load_installed("../x").unwrap_err().code(),
@@ -202,10 +200,7 @@ fn an_upgrade_to_a_changed_build_leaves_the_old_one_answering() {
     let loaded = place.host.load_installed("loaded").unwrap();
     place.install(2);
     spoil(&place.library());
-    let error = place
-        .host
-        .upgrade_installed("loaded", UpgradeOptions::default())
-        .unwrap_err();
+    let error = place.host.upgrade_installed("loaded").unwrap_err();
     assert_eq!(error.code(), "store.tampered");
     assert_eq!(number(&loaded, "build"), 1);
 }
@@ -271,8 +266,14 @@ fn what_a_revoked_key_signed_is_not_loaded() {
         "sig.untrusted"
     );
     let now = SystemTime::now();
-    let _ = trust.add(TrustedKey::new(maker.public_key(), now)).unwrap();
+    // Trusted, but not to have its plugins in this process.
+    let mut trusted = TrustedKey::new(maker.public_key(), now);
+    let _ = trust.add(trusted.clone()).unwrap();
     place.host.install(&path).unwrap();
+    let error = place.host.load_installed("loaded").unwrap_err();
+    assert_eq!(error.code(), "sig.untrusted");
+    trusted.levels = vec![Level::InProcess];
+    let _ = trust.add(trusted).unwrap();
     let loaded = place.host.load_installed("loaded").unwrap();
 
     // What was signed once is not replaced by what nobody signed.

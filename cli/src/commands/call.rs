@@ -66,7 +66,7 @@ impl Call {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<Exit, Failure> {
         let given = self.question.context()?;
         let profile = Profile::release(self.release);
-        let find = |text: &str| Target::find_installed(text, &global.plugin_dir, &self.home);
+        let find = |text: &str| Target::find_installed(text, global, &self.home);
         let target = find(&self.plugin)?;
         let plugin = target.loadable(profile)?;
         let invocation = Invocation {

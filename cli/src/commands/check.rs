@@ -57,7 +57,7 @@ struct Verdict {
 
 impl Check {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<Exit, Failure> {
-        let target = Target::find(&self.plugin, &global.plugin_dir)?;
+        let target = Target::find(&self.plugin, global.plugin_dir())?;
         let built = target.built(Profile::release(self.release))?;
         let verdict = self.judge(&target, built.library)?;
         if built.stale {

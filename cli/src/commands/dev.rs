@@ -113,7 +113,7 @@ impl Dev {
         let began = Instant::now();
         let question = question(&self.call)?;
         let profile = Profile::release(self.release);
-        let target = Target::find(&self.dir, &global.plugin_dir)?;
+        let target = Target::find(&self.dir, global.plugin_dir())?;
         let (directory, is_crate) = match &target {
             Target::Crate(directory) => (directory, true),
             Target::Make(directory) => (directory, false),
@@ -137,7 +137,7 @@ impl Dev {
             rounds: 0,
             built: SystemTime::UNIX_EPOCH,
         };
-        let find = |name: &str| Target::find(name, &global.plugin_dir);
+        let find = |name: &str| Target::find(name, global.plugin_dir());
         for other in others(&target, profile, find)? {
             let _ = other.load(&session.host)?;
         }

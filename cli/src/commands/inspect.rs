@@ -51,7 +51,7 @@ struct Portrait {
 
 impl Inspect {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<Exit, Failure> {
-        let target = Target::find(&self.plugin, &global.plugin_dir)?;
+        let target = Target::find(&self.plugin, global.plugin_dir())?;
         if let Target::Library(path) = &target
             && bundle::is_one(path)
         {

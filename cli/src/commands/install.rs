@@ -18,7 +18,8 @@ use crate::problem::{Failure, Problem};
 /// Install plugins from bundles
 ///
 /// All bundles of one command become one change: all are installed, or none. Every byte is checked first. A bundle
-/// that you name need not be signed; one that is signed must be so by a key that is trusted for it.
+/// that you name need not be signed, unless a trusted key is responsible for its name or a signed build of it was there
+/// before; one that is signed must be so by a key that is trusted for it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -50,7 +50,7 @@ impl List {
         if self.installed {
             return list_installed(&self.home, output);
         }
-        let directory = self.dir.as_ref().unwrap_or(&global.plugin_dir);
+        let directory = self.dir.as_deref().unwrap_or(global.plugin_dir());
         let found = Host::builder().plugin_dir(directory).build()?.discover();
         let mut rows: Vec<Row> = found.candidates.into_iter().map(Row::from).collect();
         let mut problems = Vec::new();

@@ -18,7 +18,7 @@ use crate::problem::Failure;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  plg lock
+  plg lock                  whether it and every installed file are what was installed
   plg lock --restore")]
 pub(crate) struct Lock {
     /// Write it again
@@ -35,6 +35,12 @@ impl Lock {
             true => store.restore()?,
             false => (store.current()?, false),
         };
+        if !self.restore {
+            // To list is not to know; every byte that is installed is looked at.
+            for entry in &set.plugins {
+                store.build(&entry.name)?.check_library()?;
+            }
+        }
         let path = store.lock_file();
         if output.is_json() {
             let plugins: Vec<_> = set.plugins.iter().map(entry_json).collect();
@@ -53,7 +59,10 @@ impl Lock {
                 out,
                 "`{path}` was written again from the set {number}: {count} plugins"
             )?,
-            false => writeln!(out, "`{path}` matches the set {number}: {count} plugins")?,
+            false => writeln!(
+                out,
+                "`{path}` matches the set {number}, and so does every file that is installed: {count} plugins"
+            )?,
         }
         Ok(Exit::Ok)
     }

@@ -26,7 +26,7 @@ mod verify;
 mod version;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -52,15 +52,21 @@ pub(crate) struct Global {
     /// Print one JSON document, for problems too
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Where plugins are looked up by name
-    #[arg(
-        long,
-        global = true,
-        env = "PLG_PLUGIN_DIR",
-        value_name = "DIR",
-        default_value = "plugins"
-    )]
-    pub(crate) plugin_dir: PathBuf,
+    /// Where plugins are looked up by name; by default among those that are installed, then in `plugins`
+    #[arg(long, global = true, env = "PLG_PLUGIN_DIR", value_name = "DIR")]
+    plugin_dir: Option<PathBuf>,
+}
+
+impl Global {
+    /// Where plugins are looked up by name.
+    pub(crate) fn plugin_dir(&self) -> &Path {
+        self.plugin_dir.as_deref().unwrap_or(Path::new("plugins"))
+    }
+
+    /// Whether somebody said where.
+    pub(crate) fn has_plugin_dir(&self) -> bool {
+        self.plugin_dir.is_some()
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,9 +19,10 @@ use crate::keys;
 use crate::output::Output;
 use crate::problem::{Failure, Problem};
 
-/// Check a bundle: every byte of it, its signature, and whether it would be installed
+/// Check a bundle: every byte of it, and that a trusted key signed it
 ///
-/// Without --key the trust store is asked, as for an installation. Nothing is changed.
+/// Without --key the trust store is asked. This is stricter than `plg install`, which takes an unsigned bundle
+/// that you name, unless a trusted key is responsible for it. Nothing is changed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -61,7 +61,7 @@ struct Document<'a> {
 
 impl Watch {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<Exit, Failure> {
-        let directory = self.dir.as_ref().unwrap_or(&global.plugin_dir);
+        let directory = self.dir.as_deref().unwrap_or(global.plugin_dir());
         if !directory.is_dir() {
             let detail = format!("there is no directory `{}`", directory.display());
             let problem = Problem::new("io.not_found", detail);

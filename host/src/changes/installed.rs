@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::host::HostError;
 use crate::inner::Inner;
 use crate::store::{Build, Installed};
+use crate::trust::Level;
 
 impl Inner {
     pub(crate) fn installation(&self) -> Result<&Installation, Error> {
@@ -25,7 +26,7 @@ impl Inner {
         })?;
         let signer = build.entry.signer.as_ref();
         if let Some(signer) = signer.and_then(|signer| signer.parse().ok()) {
-            trust.check_installed(name, signer)?;
+            trust.check_installed(name, signer, Level::InProcess)?;
         }
         candidate(build)
     }

@@ -67,8 +67,10 @@ pub struct Named {
     downgrade: bool,
 }
 
-/// The level of what the operator named.
+/// The level of what the operator named and nobody signed.
 const TRUSTED: &str = "trusted";
+/// The level of what somebody signed who is trusted: it runs where that key's plugins may.
+const SIGNED: &str = "signed";
 
 impl Named {
     /// Judges with the keys of this trust store.
@@ -111,7 +113,7 @@ impl Named {
         if let Some(index) = &self.index {
             index.check_time(now)?;
         }
-        // The operator said where it runs; any key that is trusted at all vouches for whose it is.
+        // Any key that is trusted at all vouches for whose it is; where it may run is asked when it is loaded.
         let terms = Terms::new(Level::Sandboxed, now)
             // An index lists what is listed.
             .allow_unsigned(self.index.is_none() || asked.head.listed.is_some())
@@ -176,7 +178,7 @@ impl Judged {
             .as_ref()
             .and_then(|judgement| judgement.signer.as_ref());
         Self {
-            level: TRUSTED.to_owned(),
+            level: if signer.is_some() { SIGNED } else { TRUSTED }.to_owned(),
             signer: signer.map(|signer| signer.id().to_string()),
             judgement,
         }

@@ -105,15 +105,30 @@ impl TrustedKey {
             let trusted = self.names.clone();
             return Some(Why::Name { trusted });
         }
-        // The first level is the one that lets a plugin do most.
-        if !self.levels.iter().any(|trusted| *trusted <= level) {
-            let trusted = self.levels.clone();
-            return Some(Why::Level {
-                wanted: level,
-                trusted,
-            });
+        self.objection_to_level(level)
+    }
+
+    /// Why nothing that it signed runs at that level any more; `None` where it does.
+    pub(super) fn objection_to_installed(&self, level: Level) -> Option<Why> {
+        match &self.revoked {
+            Some(Revocation { when, why }) => Some(Why::Revoked {
+                when: *when,
+                why: why.to_string(),
+            }),
+            None => self.objection_to_level(level),
         }
-        None
+    }
+
+    fn objection_to_level(&self, level: Level) -> Option<Why> {
+        // The first level is the one that lets a plugin do most.
+        if self.levels.iter().any(|trusted| *trusted <= level) {
+            return None;
+        }
+        let trusted = self.levels.clone();
+        Some(Why::Level {
+            wanted: level,
+            trusted,
+        })
     }
 }
 

@@ -9,7 +9,9 @@ use plg_packaging::{Manifest, PluginName, Text};
 
 use super::file::{self, Content, Keys};
 use super::judgement::{check_unsigned, judge};
-use super::{AcceptedIndex, Judgement, Revocation, Terms, TrustError, TrustedKey, Why, index};
+use super::{
+    AcceptedIndex, Judgement, Level, Revocation, Terms, TrustError, TrustedKey, Why, index,
+};
 use crate::state::Directory;
 
 /// A trust store. Every question reads its files again, so a key that was revoked is not trusted from then
@@ -132,18 +134,21 @@ impl Trust {
         check_unsigned(&self.content()?, &manifest.name, &manifest.version, terms)
     }
 
-    /// Fails for what was signed with a key that was revoked since it was installed. That a key expired or was
-    /// never here says nothing against what is installed already.
+    /// Fails for what is installed and was signed with a key that was revoked since, or that is not trusted for
+    /// plugins that run at `level`. That a key expired or was never here says nothing against what is installed
+    /// already.
     ///
     /// # Errors
     /// `sig.untrusted`; as [`open`](Self::open).
-    pub fn check_installed(&self, name: &PluginName, signer: KeyId) -> Result<(), TrustError> {
-        let revoked = |key: &TrustedKey| {
-            let Revocation { when, why } = key.revoked.as_ref()?;
-            let (when, why) = (*when, why.to_string());
-            Some(Why::Revoked { when, why })
-        };
-        match self.content()?.keys.of(signer).find_map(revoked) {
+    pub fn check_installed(
+        &self,
+        name: &PluginName,
+        signer: KeyId,
+        level: Level,
+    ) -> Result<(), TrustError> {
+        let content = self.content()?;
+        let objection = |key: &TrustedKey| key.objection_to_installed(level);
+        match content.keys.of(signer).find_map(objection) {
             Some(why) => Err(TrustError::Untrusted {
                 key: signer,
                 what: name.to_string(),
