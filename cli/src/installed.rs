@@ -88,6 +88,12 @@ fn sentence(difference: &Difference) -> String {
     match (&difference.from, &difference.to) {
         (None, Some(to)) => format!("installed {} {}", to.name, to.version),
         (Some(from), None) => format!("removed {} {}", from.name, from.version),
+        (Some(from), Some(to)) if from.digest == to.digest => {
+            format!(
+                "changed who signed {} {}, which has the same bytes",
+                to.name, to.version
+            )
+        }
         (Some(from), Some(to)) if from.version == to.version => {
             format!("replaced {} {} by another build of it", to.name, to.version)
         }
