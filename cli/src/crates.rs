@@ -10,8 +10,8 @@ use cargo_metadata::{CrateType, DependencyKind, Message, Metadata, MetadataComma
 use plg_packaging::bundle::Target;
 
 use crate::artifact::{Profile, failed, no_artifact, no_tool};
-use crate::freshness;
 use crate::problem::Problem;
+use crate::{freshness, keys};
 
 /// The library of the crate in `directory`, built first when it is missing or older than its sources.
 pub(crate) fn fresh(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
@@ -201,10 +201,12 @@ fn program() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
-/// A program whose messages go to the standard error, so that results stay alone on the standard output.
+/// A program whose messages go to the standard error, so that results stay alone on the standard output. It may run
+/// what others wrote, which need not know the password of the key that signs the result.
 pub(crate) fn tool(program: &str) -> Command {
     let mut command = Command::new(program);
     command
+        .env_remove(keys::VARIABLE)
         .stdin(Stdio::null())
         .stdout(Stdio::from(io::stderr()));
     command

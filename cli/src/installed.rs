@@ -93,10 +93,12 @@ fn sentence(difference: &Difference) -> String {
     match (&difference.from, &difference.to) {
         (None, Some(to)) => format!("installed {} {}", to.name, to.version),
         (Some(from), None) => format!("removed {} {}", from.name, from.version),
-        (Some(from), Some(to)) if from.digest == to.digest => match &to.signer {
-            Some(key) => format!("{} {} is known to be signed by {key}", to.name, to.version),
-            None => format!("{} {} is the same build", to.name, to.version),
-        },
+        (Some(from), Some(to)) if from.digest == to.digest => {
+            format!(
+                "changed who signed {} {}, which has the same bytes",
+                to.name, to.version
+            )
+        }
         (Some(from), Some(to)) if from.version == to.version => {
             format!("replaced {} {} by another build of it", to.name, to.version)
         }

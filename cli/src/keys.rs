@@ -12,7 +12,7 @@ use crate::bundle::failed;
 use crate::problem::Problem;
 
 /// Where a password may stand when nobody is there to be asked.
-const VARIABLE: &str = "PLG_PASSWORD";
+pub(crate) const VARIABLE: &str = "PLG_PASSWORD";
 /// No key or signature is longer.
 pub(crate) const SMALL: u64 = 64 << 10;
 

@@ -397,6 +397,28 @@ fn what_is_signed_can_be_checked() {
 }
 
 #[test]
+fn what_builds_a_plugin_is_not_told_the_password_of_the_key() {
+    let plugin = directory();
+    let at = |name: &str| plugin.path().join(name);
+    fs::write(
+        at("plugin.json"),
+        r#"{ "name": "hello", "version": "0.1.0" }"#,
+    )
+    .unwrap();
+    fs::write(
+        at("Makefile"),
+        "all:\n\techo \"<$$PLG_PASSWORD>\" > told; false\n",
+    )
+    .unwrap();
+    let key = SecretKey::generate().unwrap();
+    fs::write(at("open.key"), key.to_text(None).unwrap()).unwrap();
+    let mut pack = command(plugin.path(), &["pack", ".", "--sign", "open.key"]);
+    let output = pack.env("PLG_PASSWORD", "hunter2").output().unwrap();
+    Run::from(output).failed(1, "build.failed");
+    assert_eq!(fs::read_to_string(at("told")).unwrap(), "<>\n");
+}
+
+#[test]
 fn a_bundle_is_unpacked_whole_or_not_at_all() {
     let out = directory();
     let bundle = out.path().join("hello.plg");

@@ -159,7 +159,10 @@ fn a_plugin_is_installed_called_upgraded_undone_removed_and_collected() {
     assert_eq!(build(), 2);
     bench.refused("store.no_set", 3, &["undo"]);
     let text = bench.ok(&["lock"]);
-    assert!(text.contains("matches the set 6: 2 plugins"), "{text}");
+    assert!(
+        text.contains("matches the set 6, and so does every file"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -276,6 +279,7 @@ fn a_lock_file_or_build_that_was_changed_is_put_right() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&library, bytes).unwrap();
+    bench.refused("store.tampered", 4, &["lock"]);
     bench.refused("store.tampered", 4, &call);
     bench.ok(&["install", &bundle]);
     assert_eq!(bench.ok(&call), "reply: Hello, Ada!\n");
@@ -290,6 +294,27 @@ fn who_signs_is_asked_of_the_trust_store() {
     ]);
     let bundle = bench.bundle("a.plg", &Sample::new("a", "1.0.0").signed(b"no signature"));
     bench.refused("sig.format", 4, &["install", &bundle]);
+}
+
+/// A name is that of an installed plugin first, unless somebody says which directory is meant.
+#[test]
+fn a_name_is_looked_for_where_it_is_meant() {
+    let bench = Bench::new();
+    let call = ["call", "fixture-good", "build", "--json"];
+    let build = |more: &[&str]| bench.json(&[&call[..], more].concat())["values"]["build"].clone();
+    fs::create_dir(bench.path("plugins")).unwrap();
+    let library = bench.path("plugins/libfixture_good.so");
+    fs::write(&library, stamped_bytes(Variant::Debug, 7)).unwrap();
+    assert_eq!(build(&[]), 7);
+    bench.ok(&["install", &bench.bundle("good.plg", &good(8))]);
+    assert_eq!(build(&[]), 8);
+    assert_eq!(build(&["--plugin-dir", "plugins"]), 7);
+    // To take back an undo is not one more of them.
+    let text = bench.ok(&["undo"]);
+    assert!(text.contains("`plg undo --to 1` takes this back"), "{text}");
+    assert_eq!(build(&[]), 7);
+    bench.ok(&["undo", "--to", "1"]);
+    assert_eq!(build(&[]), 8);
 }
 
 #[test]

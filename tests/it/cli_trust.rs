@@ -494,6 +494,21 @@ fn an_index_that_is_older_than_one_installed_by_is_refused() {
 }
 
 #[test]
+fn a_bundle_that_was_installed_may_be_signed_afterwards() {
+    let place = Place::new();
+    let sample = Sample::new("hello", "1.0.0");
+    fs::write(place.at("hello.plg"), sample.bytes()).unwrap();
+    place.run(&["install", "hello.plg"]).ok();
+    place.run(&["trust", "add", &place.public(1)]).ok();
+    fs::write(place.at("hello.plg"), sample.signed_by(1).bytes()).unwrap();
+    for arguments in [&["upgrade", "hello"][..], &["undo"]] {
+        let said = place.run(arguments);
+        let expected = "changed who signed hello 1.0.0, which has the same bytes\n";
+        assert!(said.ok().starts_with(expected), "{}", said.stdout);
+    }
+}
+
+#[test]
 fn nobody_waits_for_the_writer_of_a_fifo() {
     let place = Place::new();
     fs::create_dir(place.at("made")).unwrap();

@@ -7,8 +7,8 @@ use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -738,6 +738,35 @@ fn an_error_of_the_disk_says_where() {
         .unwrap()
         .check_library()
         .unwrap();
+}
+
+/// What a killed process renamed is seen by everybody, and may be gone after a power failure all the same.
+#[test]
+fn a_build_that_somebody_else_put_there_is_brought_to_the_disk_first() {
+    let scratch = scratch();
+    let home = scratch.path().join("plg");
+    let sample = small("hello", "1.0.0");
+    let is_dead = AtomicBool::new(false);
+    let options = Options::new().on_step(move |step, _| {
+        is_dead.fetch_or(step == Step::Settle, Ordering::Relaxed);
+        match is_dead.load(Ordering::Relaxed) {
+            true => Answer::Fail(io::ErrorKind::StorageFull.into()),
+            false => Answer::Proceed,
+        }
+    });
+    install(&Store::open(&home, options).unwrap(), &sample).unwrap_err();
+    assert_eq!(fs::read_dir(home.join("builds")).unwrap().count(), 1);
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let made = steps.clone();
+    let options = Options::new().on_step(move |step, _| {
+        made.lock().unwrap().push(step);
+        Answer::Proceed
+    });
+    install(&Store::open(&home, options).unwrap(), &sample).unwrap();
+    let steps = steps.lock().unwrap();
+    let place = |step| steps.iter().position(|made| *made == step);
+    assert_eq!(place(Step::Rename), None, "it is there already");
+    assert!(place(Step::Settle).unwrap() < place(Step::LockRename).unwrap());
 }
 
 /// The lock file was put back and that was not brought to the disk: after a power failure it may be the new one.

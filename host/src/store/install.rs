@@ -435,11 +435,11 @@ fn publish(
         if !is_there {
             published.push(digest);
         }
-        writer
-            .disk
-            .sync_directory(Step::Settle, &writer.home.builds())?;
     }
-    Ok(())
+    // Also for those that were there: who gave them their places may have been killed before this.
+    writer
+        .disk
+        .sync_directory(Step::Settle, &writer.home.builds())
 }
 
 fn refused(origin: &str, source: BundleError) -> StoreError {
