@@ -300,7 +300,7 @@ fn who_signs_is_asked_of_the_trust_store() {
 #[test]
 fn a_name_is_looked_for_where_it_is_meant() {
     let bench = Bench::new();
-    let call = ["call", "fixture-good", "build", "--json"];
+    let call = ["call", "fixture-good", "build"];
     let build = |more: &[&str]| bench.json(&[&call[..], more].concat())["values"]["build"].clone();
     fs::create_dir(bench.path("plugins")).unwrap();
     let library = bench.path("plugins/libfixture_good.so");
