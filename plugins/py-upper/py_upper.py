@@ -120,9 +120,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.cancelled.add(body["id"])
         except (ValueError, KeyError, TypeError, RecursionError):
             return self.refuse(400)
-        self.answer(204 if self.path in ("/cancel", "/reply", "/shutdown") else 404)
-        if self.path == "/shutdown":
-            self.server.ending.set()
+        try:
+            self.answer(204 if self.path in ("/cancel", "/reply", "/shutdown") else 404)
+        finally:
+            # Also if whoever asked did not wait for the answer.
+            if self.path == "/shutdown":
+                self.server.ending.set()
 
     def execute(self, call, label, values):
         if not self.server.begin():
