@@ -59,6 +59,20 @@ pub enum Level {
     Trace = level::TRACE,
 }
 
+impl Level {
+    /// The name: `error`, `warn`, `info`, `debug` or `trace`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
 impl<'call> Context<'call> {
     /// Wraps what an entry point received.
     ///

@@ -61,6 +61,8 @@ pub mod hooks;
 mod key;
 #[cfg(feature = "abi_stable")]
 pub mod layout;
+#[cfg(feature = "process")]
+pub mod process;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod value;
