@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use plg_packaging::manifest::{MAX_BYTES, Source};
+use plg_packaging::manifest::{MAX_BYTES, Process, Source};
 use plg_packaging::{Manifest, ManifestError, Problem};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
@@ -18,6 +18,7 @@ use crate::loader::bundle::{self, Bundled};
 use crate::loader::image::{Bytes, kind};
 use crate::loader::{io_code, manifest_of};
 use crate::store::Installed;
+use crate::transport::process::program;
 
 /// The file that describes a plugin.
 pub const MANIFEST: &str = "plugin.json";
@@ -28,7 +29,8 @@ pub const MANIFEST: &str = "plugin.json";
 pub struct Candidate {
     /// What it says about itself.
     pub manifest: Manifest,
-    /// Its library, or the bundle with it. Whether that can be loaded shows when it is.
+    /// Its library, or the bundle with it; of a plugin that is a program, the file that it is known by, which is the
+    /// program or what an interpreter is given. Whether that can be loaded shows when it is.
     pub library: PathBuf,
     /// The directory with its `plugin.json`; `None` for a bare library or bundle.
     pub directory: Option<PathBuf>,
@@ -36,6 +38,15 @@ pub struct Candidate {
     pub warnings: Vec<Problem>,
     /// Set when it comes from the store.
     pub(crate) installed: Option<Arc<Installed>>,
+}
+
+impl Candidate {
+    /// The program that it is, and the directory of that; `None` for a library.
+    pub(crate) fn program(&self) -> Option<(&Path, &Process)> {
+        let process = self.manifest.process.as_ref();
+        let process = process.filter(|_| !is_library(&self.library))?;
+        Some((self.directory.as_deref()?, process))
+    }
 }
 
 /// What is below a directory: plugins, and what looks like one but is not.
@@ -365,10 +376,14 @@ fn in_directory(
                 .iter()
                 .map(|name| directory.join(name))
                 .find(|path| path.symlink_metadata().is_ok());
-            found.ok_or_else(|| DiscoverError::NoLibrary {
-                path: directory.to_owned(),
-                looked_for: names.iter().map(|name| format!("`{name}`")).collect(),
-            })?
+            let process = parsed.manifest.process.as_ref();
+            let program = || Some(program::file_of(directory, process?));
+            found
+                .or_else(program)
+                .ok_or_else(|| DiscoverError::NoLibrary {
+                    path: directory.to_owned(),
+                    looked_for: names.iter().map(|name| format!("`{name}`")).collect(),
+                })?
         }
     };
     match fs::symlink_metadata(&library) {
@@ -403,6 +418,14 @@ pub(crate) fn library_names(manifest: &Manifest) -> Vec<String> {
             vec![format!("lib{underscored}.so"), format!("{name}.so")]
         }
     }
+}
+
+/// The names of all files that may make a plugin another one, but for its manifest.
+#[cfg(feature = "watch")]
+pub(crate) fn file_names(manifest: &Manifest) -> Vec<String> {
+    let mut names = library_names(manifest);
+    names.extend(program::file_names(manifest));
+    names
 }
 
 /// Whether a file holds a library, by its name: it is one, or a bundle.
