@@ -60,6 +60,19 @@ pub enum Level {
 }
 
 impl Level {
+    /// The level that crosses as this number.
+    #[cfg(any(feature = "process", feature = "testing"))]
+    pub(crate) const fn from_raw(number: u32) -> Option<Self> {
+        match number {
+            level::ERROR => Some(Self::Error),
+            level::WARN => Some(Self::Warn),
+            level::INFO => Some(Self::Info),
+            level::DEBUG => Some(Self::Debug),
+            level::TRACE => Some(Self::Trace),
+            _ => None,
+        }
+    }
+
     /// The name: `error`, `warn`, `info`, `debug` or `trace`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

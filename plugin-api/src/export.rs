@@ -205,7 +205,7 @@ thread_local! {
 
 /// Keeps message and place of a panic. It takes no backtrace: std would keep this plugin's file
 /// mapped in its symbol cache for good.
-fn note_panic(info: &PanicHookInfo<'_>) {
+pub(crate) fn note_panic(info: &PanicHookInfo<'_>) {
     let message = info
         .payload_as_str()
         .unwrap_or("a payload that is not text");

@@ -45,6 +45,7 @@
 //! # Features
 //!
 //! - `testing`: `testing::Call` runs an entry point without a host.
+//! - `process`: serves the entry point from a `main`, for a plugin that is a program of its own.
 //! - `abi_stable`: exports the layout of the boundary, so that a host can name what differs.
 //!
 //! # Modules
@@ -61,6 +62,8 @@ pub mod hooks;
 mod key;
 #[cfg(feature = "abi_stable")]
 pub mod layout;
+#[cfg(any(feature = "process", feature = "testing"))]
+mod memory;
 #[cfg(feature = "process")]
 pub mod process;
 #[cfg(feature = "testing")]

@@ -39,6 +39,7 @@ mod load;
 mod pack;
 mod preflight;
 mod probe;
+mod process_plugin;
 mod process_wire;
 mod quarantine;
 mod refuse;

@@ -88,7 +88,7 @@ fn what_is_no_value_is_refused() {
         (r#"{"a":1,"$bytes":"aGk="}"#, "`$map`"),
         (r#"{"a":1,"a":1}"#, "twice"),
         (r#"{"$map":{"$a":1,"$a":1}}"#, "twice"),
-        (r#""\ud83d""#, "surrogate"),
+        (r#""\ud83d""#, "hex escape"),
         ("\"\u{0}\"", "control character"),
         ("1e400", "out of range"),
         ("01", "invalid number"),

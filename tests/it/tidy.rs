@@ -23,7 +23,7 @@ const UNSAFE: [&str; 15] = [
     "plugin-api/src/convert.rs",
     "plugin-api/src/export.rs",
     "plugin-api/src/hooks.rs",
-    "plugin-api/src/testing.rs",
+    "plugin-api/src/memory.rs",
     "plugin-api/src/view.rs",
 ];
 

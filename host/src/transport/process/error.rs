@@ -55,6 +55,8 @@ pub(crate) enum ProcessError {
     },
     #[error("{why}; {executed}")]
     Unavailable { why: String, executed: Executed },
+    #[error("its process is about to exit; the call was not made")]
+    Refused,
     #[error("its answer is no HTTP/1.1: {0}")]
     Protocol(String),
     #[error("the body of its answer is not one: {0}")]
@@ -104,7 +106,7 @@ impl ProcessError {
             Self::Mismatch { .. } => "proc.handshake_mismatch",
             Self::Unhealthy { .. } => "proc.unhealthy",
             Self::Failed { .. } => "proc.failed",
-            Self::Unavailable { .. } => "call.unavailable",
+            Self::Unavailable { .. } | Self::Refused => "call.unavailable",
             Self::Protocol(_) => "http.protocol",
             Self::Body(_) => "http.body",
             Self::Redirect(_) => "http.redirect",
@@ -118,8 +120,11 @@ impl ProcessError {
 
     /// Whether the call was not made for sure, so that it may be made again.
     pub(super) fn is_unsent(&self) -> bool {
-        let unsent = |executed: &Executed| *executed == Executed::No;
-        matches!(self, Self::Unavailable { executed, .. } if unsent(executed))
+        match self {
+            Self::Unavailable { executed, .. } => *executed == Executed::No,
+            Self::Refused => true,
+            _ => false,
+        }
     }
 
     pub(super) fn unsent(why: impl fmt::Display) -> Self {

@@ -79,6 +79,8 @@ impl Exchange<'_> {
         let mut answer = Answer::read(connection, until)?;
         match answer.status {
             200 => {}
+            // It is about to exit, and has not begun with this call.
+            503 => return Err(ProcessError::Refused),
             300..=399 => return Err(ProcessError::Redirect(answer.status)),
             status => return Err(ProcessError::Status(status)),
         }

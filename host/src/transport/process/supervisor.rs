@@ -12,7 +12,7 @@ use plg_plugin_api::process::wire::Fault;
 
 pub(crate) use super::launch::Build;
 
-use super::error::{ProcessError, Said};
+use super::error::{Ending, ProcessError, Said};
 use super::exchange::Exchange;
 use super::launch::{LAST_WORDS, Running};
 use crate::context::frame::{Call, Nested};
@@ -129,16 +129,23 @@ impl Process {
                 depth,
             };
             let error = match exchange.run(context) {
-                Err(error @ ProcessError::Unavailable { .. }) => error,
+                Err(error @ (ProcessError::Unavailable { .. } | ProcessError::Refused)) => error,
                 outcome => return outcome,
             };
-            // Its end is noticed a moment after what it spoke through is closed.
+            // Its end is noticed a moment after what it spoke through is closed. One that takes no calls any
+            // more may still end what it began.
+            let limit = match &error {
+                ProcessError::Refused => self.build.limits.grace,
+                _ => LAST_WORDS,
+            };
             let left = context
                 .end()
                 .map(|end| end.saturating_duration_since(Instant::now()));
-            let limit = left.map_or(LAST_WORDS, |left| left.min(LAST_WORDS));
+            let limit = left.map_or(limit, |left| left.min(limit));
             let ending = running.child.fate.wait(limit);
-            if error.is_unsent() && std::mem::take(&mut again) {
+            // Who ends well has answered all that it began.
+            let is_unsent = error.is_unsent() || ending.is_some_and(Ending::is_success);
+            if is_unsent && std::mem::take(&mut again) {
                 continue;
             }
             return Err(match (error, ending) {

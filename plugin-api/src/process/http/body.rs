@@ -1,0 +1,81 @@
+//! The second part of a request: its body.
+
+use std::time::Instant;
+
+use super::super::wire::MAX_BODY;
+use super::head::Length;
+use super::{BODY_TIME, Incoming, Stop};
+
+/// The most digits of a chunk's size: enough for what may come, and too few to overflow.
+const SIZE_DIGITS: usize = 7;
+
+/// Reads a body of this length.
+pub(in crate::process) fn read_body(
+    incoming: &mut Incoming<'_>,
+    length: Length,
+) -> Result<Vec<u8>, Stop> {
+    let deadline = Some(Instant::now() + BODY_TIME);
+    match length {
+        Length::Known(length) => {
+            need(incoming, length, deadline)?;
+            Ok(incoming.take(length))
+        }
+        Length::Chunked => chunked(incoming, deadline),
+    }
+}
+
+fn need(incoming: &mut Incoming<'_>, count: usize, deadline: Option<Instant>) -> Result<(), Stop> {
+    while incoming.rest().len() < count {
+        incoming.fill(deadline)?;
+    }
+    Ok(())
+}
+
+/// Extensions and trailers mean nothing here, and proxies disagree about both: there are none.
+fn chunked(incoming: &mut Incoming<'_>, deadline: Option<Instant>) -> Result<Vec<u8>, Stop> {
+    let mut body = Vec::new();
+    loop {
+        let size = chunk_size(incoming, deadline)?;
+        if size > MAX_BODY - body.len() {
+            return Err(Stop::Refused(413, "the body is too large"));
+        }
+        need(incoming, size + 2, deadline)?;
+        let mut piece = incoming.take(size + 2);
+        if piece.split_off(size) != b"\r\n" {
+            return Err(Stop::Refused(
+                400,
+                "a chunk is longer than it says, or has a trailer",
+            ));
+        }
+        if size == 0 {
+            return Ok(body);
+        }
+        body.append(&mut piece);
+    }
+}
+
+fn chunk_size(incoming: &mut Incoming<'_>, deadline: Option<Instant>) -> Result<usize, Stop> {
+    let wrong = || Stop::Refused(400, "the size of a chunk is not a number");
+    let digits = loop {
+        let digits = incoming
+            .rest()
+            .iter()
+            .take_while(|byte| byte.is_ascii_hexdigit());
+        let digits = digits.count();
+        if digits > SIZE_DIGITS {
+            return Err(wrong());
+        }
+        // With two bytes after the digits, all of the line is there.
+        if incoming.rest().len() >= digits + 2 {
+            break digits;
+        }
+        incoming.fill(deadline)?;
+    };
+    let line = incoming.take(digits + 2);
+    let (digits, end) = line.split_at(digits);
+    if digits.is_empty() || end != b"\r\n" {
+        return Err(wrong());
+    }
+    let digits = std::str::from_utf8(digits).map_err(|_| wrong())?;
+    usize::from_str_radix(digits, 16).map_err(|_| wrong())
+}

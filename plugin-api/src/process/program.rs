@@ -1,0 +1,267 @@
+//! A program around an entry point.
+
+use std::collections::BTreeMap;
+use std::panic;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::call::Call;
+use super::codec::Values;
+use super::log::log;
+use super::plugin::{Answer, Plugin, Request, Response};
+use super::serve::serve;
+use super::wire::Config;
+use crate::context::Level;
+use crate::error::Error;
+use crate::export::{self, Entry};
+use crate::memory::{self, Beyond, Ended};
+use crate::value::Value;
+
+/// Serves `execute`; `manifest` is the text of `plugin.json`. It is all that a `main` does:
+/// `process::run(execute, include_str!("../plugin.json"))`.
+///
+/// See [`serve`] for what it returns.
+#[must_use]
+pub fn run(execute: Entry, manifest: &'static str) -> ExitCode {
+    Program::new(execute, manifest).run()
+}
+
+/// The operator's configuration for this plugin, as values; empty outside of [`Program::run`].
+#[must_use]
+pub fn config() -> &'static BTreeMap<String, Value> {
+    static NONE: BTreeMap<String, Value> = BTreeMap::new();
+    CONFIG.get().unwrap_or(&NONE)
+}
+
+static CONFIG: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
+
+/// A program around an entry point, and what else it does.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use plg_plugin_api::process::{Program, Response};
+/// use plg_plugin_api::{Context, Error};
+///
+/// fn execute(ctx: &mut Context<'_>) -> Result<(), Error> {
+///     ctx.set("label", ctx.label())
+/// }
+///
+/// fn stop(_: &mut Context<'_>) -> Result<(), Error> {
+///     Ok(())
+/// }
+///
+/// fn main() -> ExitCode {
+///     Program::new(execute, r#"{ "name": "echo", "version": "0.1.0" }"#)
+///         .stop(stop)
+///         .http(|request| Response::text(200, request.path()))
+///         .run()
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a program does nothing before it is run"]
+pub struct Program {
+    execute: Entry,
+    manifest: &'static str,
+    init: Option<Entry>,
+    stop: Option<Entry>,
+    http: Option<fn(&Request) -> Response>,
+}
+
+impl Program {
+    /// A program that answers calls with `execute`; `manifest` is the text of `plugin.json`.
+    pub const fn new(execute: Entry, manifest: &'static str) -> Self {
+        Self {
+            execute,
+            manifest,
+            init: None,
+            stop: None,
+            http: None,
+        }
+    }
+
+    /// Runs once before the first call; an error ends the program.
+    pub const fn init(mut self, init: Entry) -> Self {
+        self.init = Some(init);
+        self
+    }
+
+    /// Runs after the last call.
+    pub const fn stop(mut self, stop: Entry) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// Answers requests that are not part of the protocol, which the host passes on from its users.
+    pub const fn http(mut self, http: fn(&Request) -> Response) -> Self {
+        self.http = Some(http);
+        self
+    }
+
+    /// Serves it; see [`serve`].
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        panic::set_hook(Box::new(|info| {
+            export::note_panic(info);
+            log(Level::Error, info);
+        }));
+        // What is no manifest has no version, and the host says so.
+        let version = serde_json::from_str::<Versioned>(self.manifest)
+            .map(|manifest| manifest.version)
+            .unwrap_or_default();
+        serve(Served {
+            program: self,
+            version,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: String,
+}
+
+struct Served {
+    program: Program,
+    version: String,
+}
+
+impl Plugin for Served {
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn capabilities(&self) -> &str {
+        self.program.manifest
+    }
+
+    fn start(&self, config: &Config) -> Result<(), Error> {
+        let values = config.config.iter();
+        let values = values.map(|(key, json)| (key.clone(), plain(json)));
+        // A process is started once.
+        let _ = CONFIG.set(values.collect());
+        match self.program.init {
+            Some(init) => aside(init),
+            None => Ok(()),
+        }
+    }
+
+    fn execute(&self, call: &Arc<Call>, values: Values) -> Answer {
+        let beyond = Rc::new(Asking(call.clone()));
+        let ended = memory::run(call.label(), values.0, beyond, self.program.execute);
+        answer(ended)
+    }
+
+    fn http(&self, request: &Request) -> Response {
+        match self.program.http {
+            Some(http) => http(request),
+            None => Response::text(404, "not found"),
+        }
+    }
+
+    fn stop(&self) {
+        if let Some(Err(error)) = self.program.stop.map(aside) {
+            log(Level::Error, format_args!("failed to stop: {error}"));
+        }
+    }
+}
+
+fn answer(ended: Ended) -> Answer {
+    let values = ended.values.into_iter().zip(ended.set);
+    let set = values.filter_map(|(entry, is_set)| is_set.then_some(entry));
+    Answer {
+        set: set.collect(),
+        removed: ended.removed,
+        error: ended.error,
+    }
+}
+
+/// Runs what belongs to no call.
+fn aside(entry: Entry) -> Result<(), Error> {
+    let ended = memory::run("", Vec::new(), Rc::new(Aside), entry);
+    ended.error.map_or(Ok(()), Err)
+}
+
+/// The operator's JSON, in which no key means anything.
+fn plain(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(flag) => Value::Bool(*flag),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => Value::I64(number),
+            (None, Some(number)) => Value::F64(number),
+            (None, None) => Value::Null,
+        },
+        serde_json::Value::String(text) => Value::Str(text.clone()),
+        serde_json::Value::Array(list) => Value::List(list.iter().map(plain).collect()),
+        serde_json::Value::Object(map) => {
+            let entries = map.iter().map(|(key, value)| (key.clone(), plain(value)));
+            Value::Map(entries.collect())
+        }
+    }
+}
+
+/// What a call reaches: the host, over its connection.
+struct Asking(Arc<Call>);
+
+impl Beyond for Asking {
+    fn remaining(&self) -> Option<Duration> {
+        let deadline = self.0.deadline()?;
+        Some(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    fn cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    fn log(&self, level: Level, message: &str) {
+        self.0.log(level, message);
+    }
+
+    fn progress(&self, done: u64, total: Option<u64>, message: &str) {
+        self.0.progress(done, total, message);
+    }
+
+    fn call(
+        &self,
+        plugin: &str,
+        label: &str,
+        input: BTreeMap<String, Value>,
+    ) -> Result<Vec<(String, Value)>, Error> {
+        let values = self.0.call(plugin, label, input.into_iter().collect())?;
+        Ok(values.0)
+    }
+}
+
+/// What `init` and `stop` reach: the log.
+struct Aside;
+
+impl Beyond for Aside {
+    fn remaining(&self) -> Option<Duration> {
+        None
+    }
+
+    fn cancelled(&self) -> bool {
+        false
+    }
+
+    fn log(&self, level: Level, message: &str) {
+        log(level, message);
+    }
+
+    fn progress(&self, _done: u64, _total: Option<u64>, _message: &str) {}
+
+    fn call(
+        &self,
+        plugin: &str,
+        _label: &str,
+        _input: BTreeMap<String, Value>,
+    ) -> Result<Vec<(String, Value)>, Error> {
+        let message = format!("there is no call from which `{plugin}` could be called");
+        Err(Error::failed(message))
+    }
+}

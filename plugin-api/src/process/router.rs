@@ -1,0 +1,162 @@
+//! Which request means what.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::call::Calls;
+use super::http::{Head, Method};
+use super::life::{Busy, End, Life};
+use super::listen::Stream;
+use super::plugin::{Answer, Plugin, Request, Response};
+use super::wire::{self, Cancel, Execute, Reply};
+use crate::context::Level;
+use crate::error::Error;
+
+/// What all connections share.
+pub(super) struct Served<'a> {
+    pub(super) plugin: &'a dyn Plugin,
+    pub(super) life: Life,
+    pub(super) calls: Calls,
+    /// What every request carries, over TCP.
+    pub(super) token: Option<String>,
+}
+
+/// What became of a request.
+pub(super) enum Routed {
+    /// To be answered so.
+    Answer(Response),
+    /// It was answered; whether the connection is still good.
+    Answered(bool),
+}
+
+impl Served<'_> {
+    /// Whether the peer may ask for anything.
+    pub(super) fn admits(&self, head: &Head) -> bool {
+        let Some(token) = &self.token else {
+            return true;
+        };
+        let shown = head.authorization.as_deref().unwrap_or_default();
+        match shown.split_once(' ') {
+            Some((scheme, shown)) if scheme.eq_ignore_ascii_case("bearer") => {
+                is_same(shown.as_bytes(), token.as_bytes())
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn route(
+        &self,
+        head: &Head,
+        body: Vec<u8>,
+        stream: &Arc<Stream>,
+        busy: &mut Busy<'_>,
+    ) -> Routed {
+        let path = head.target.split('?').next().unwrap_or_default();
+        let answer = match (&head.method, path) {
+            (Method::Get | Method::Head, "/healthz") if self.life.takes_calls() => {
+                Response::empty(200)
+            }
+            (Method::Get | Method::Head, "/healthz") => Response::empty(503),
+            (Method::Post, "/execute") => return self.execute(head, &body, stream, busy),
+            (Method::Post, "/reply") => accept(&body, |reply: Reply| self.calls.reply(reply)),
+            (Method::Post, "/cancel") => {
+                accept(&body, |cancel: Cancel| self.calls.cancel(cancel.id))
+            }
+            (Method::Post, "/shutdown") => {
+                self.life.end(End::Asked);
+                Response::empty(204)
+            }
+            (_, "/healthz" | "/execute" | "/reply" | "/cancel" | "/shutdown") => {
+                Response::text(405, "this path has another method")
+            }
+            _ => self.pass_on(head, body, busy),
+        };
+        Routed::Answer(answer)
+    }
+
+    fn execute(
+        &self,
+        head: &Head,
+        body: &[u8],
+        stream: &Arc<Stream>,
+        busy: &mut Busy<'_>,
+    ) -> Routed {
+        let mut execute: Execute = match wire::decode(body, wire::MAX_BODY) {
+            Ok(execute) => execute,
+            Err(error) => return Routed::Answer(Response::text(400, &error.to_string())),
+        };
+        if !busy.call() {
+            return Routed::Answer(Response::text(503, "no further calls are taken"));
+        }
+        let Some(listed) = self.calls.begin(&execute, stream.clone()) else {
+            return Routed::Answer(Response::text(409, "a call with this `id` runs already"));
+        };
+        let values = std::mem::take(&mut execute.values);
+        let call = &listed.call;
+        let answer = caught(|| self.plugin.execute(call, values))
+            .unwrap_or_else(|| Answer::from(Error::new("call.panicked", "the plugin panicked")));
+        Routed::Answered(call.finish(answer, head.close))
+    }
+
+    /// What is the plugin's own.
+    fn pass_on(&self, head: &Head, body: Vec<u8>, busy: &mut Busy<'_>) -> Response {
+        if !busy.call() {
+            return Response::text(503, "no further calls are taken");
+        }
+        let request = Request {
+            method: head.method.as_str().to_owned(),
+            target: head.target.clone(),
+            headers: head.headers.clone(),
+            body,
+        };
+        let failed = || Response::text(500, "the plugin failed");
+        match caught(|| self.plugin.http(&request)) {
+            Some(response)
+                if (200..600).contains(&response.status)
+                    && response.body.len() <= wire::MAX_BODY =>
+            {
+                response
+            }
+            Some(_) => {
+                super::log(
+                    Level::Error,
+                    "the answer to a request is too large, or has no status",
+                );
+                failed()
+            }
+            None => failed(),
+        }
+    }
+}
+
+fn accept<T: DeserializeOwned>(body: &[u8], act: impl FnOnce(T)) -> Response {
+    match wire::decode(body, wire::MAX_BODY) {
+        Ok(record) => {
+            act(record);
+            Response::empty(204)
+        }
+        Err(error) => Response::text(400, &error.to_string()),
+    }
+}
+
+/// Runs the plugin's code; `None` when it panicked.
+pub(super) fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
+    match panic::catch_unwind(AssertUnwindSafe(run)) {
+        Ok(outcome) => Some(outcome),
+        Err(payload) => {
+            // Dropping it could panic again; a leak is the lesser evil.
+            std::mem::forget(payload);
+            None
+        }
+    }
+}
+
+/// Takes as long for one byte that differs as for another.
+fn is_same(left: &[u8], right: &[u8]) -> bool {
+    let differing = left.iter().zip(right).fold(0, |differing, (left, right)| {
+        std::hint::black_box(differing | (left ^ right))
+    });
+    left.len() == right.len() && differing == 0
+}
