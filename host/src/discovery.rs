@@ -41,6 +41,12 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Whether it is a program that runs in a process of its own, as opposed to a library.
+    #[must_use]
+    pub fn is_program(&self) -> bool {
+        self.program().is_some()
+    }
+
     /// The program that it is, and the directory of that; `None` for a library.
     pub(crate) fn program(&self) -> Option<(&Path, &Process)> {
         let process = self.manifest.process.as_ref();

@@ -19,6 +19,10 @@ use process::Process;
 
 /// A plugin's code, wherever it runs.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each generation, and a call of mapped code follows no further pointer"
+)]
 pub(crate) enum Transport {
     /// Mapped into this process.
     InProcess(InProcess),

@@ -22,8 +22,8 @@ use crate::context::Cancel;
 pub(super) struct Connection {
     socket: OwnedFd,
     pub(super) buffer: Vec<u8>,
-    /// Whether nothing was asked on it before.
-    pub(super) fresh: bool,
+    /// Whether the other end was closed before it had read everything.
+    pub(super) unread: bool,
 }
 
 /// Until when somebody waits for a child.
@@ -67,7 +67,7 @@ impl Connection {
             Ok(true) => Ok(Self {
                 socket,
                 buffer: Vec::new(),
-                fresh: true,
+                unread: false,
             }),
             Ok(false) => Err(ProcessError::unsent("another process listens in its place")),
             Err(error) => Err(ProcessError::unsent(error)),
@@ -110,7 +110,10 @@ impl Connection {
                     }
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET) => break Ok(0),
+                Err(Errno::CONNRESET) => {
+                    self.unread = true;
+                    break Ok(0);
+                }
                 Err(error) => break Err(ProcessError::cut_off(error)),
             }
         };

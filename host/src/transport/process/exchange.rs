@@ -223,14 +223,27 @@ impl Exchange<'_> {
         }
     }
 
-    /// Tells the child that nobody waits any more. Nobody waits for that either.
+    /// Tells the child that nobody waits any more. Nobody waits for that either. A child that does not listen may be
+    /// alive and do nothing: one that does not even say that it is well is killed.
     fn cancel(&self) {
         let (running, id) = (self.running.clone(), self.id);
+        let (name, limit) = (
+            self.call.callee.name().to_owned(),
+            self.call.callee.limits().start,
+        );
         let tell = move || {
-            let until = Until::within(CANCEL, &running.child.fate);
-            if let Ok(body) = wire::encode(&Cancel { id }, MAX_BODY) {
-                // A child that does not listen is not told.
-                let _ = running.tell("POST", "/cancel", &body, &until);
+            let Ok(body) = wire::encode(&Cancel { id }, MAX_BODY) else {
+                return;
+            };
+            let fate = &running.child.fate;
+            let is_over = |outcome| matches!(outcome, Err(ProcessError::Over));
+            let until = Until::within(CANCEL, fate);
+            if is_over(running.tell("POST", "/cancel", &body, &until)) {
+                let until = Until::within(limit, fate);
+                if is_over(running.tell("GET", "/healthz", b"", &until)) {
+                    tracing::warn!(plugin = name, "its process answers nothing and is killed");
+                    fate.kill();
+                }
             }
         };
         let thread = thread::Builder::new().name("plg-cancel".to_owned());

@@ -67,7 +67,6 @@ impl Answer {
         loop {
             let (head, answer) = read_head(connection, spent, until)?;
             connection.buffer.drain(..head);
-            connection.fresh = false;
             spent += head;
             match answer {
                 // Only says that the answer is under way.
@@ -176,6 +175,10 @@ fn read_head(
             }
         }
         if !connection.fill(until)? {
+            if connection.unread && connection.buffer.is_empty() && spent == 0 {
+                let why = "its process closed the connection before it had read the request";
+                return Err(ProcessError::unsent(why));
+            }
             let why = if connection.buffer.is_empty() {
                 "its process closed the connection without an answer"
             } else {

@@ -19,7 +19,7 @@ use super::connection::{Connection, Until};
 use super::error::ProcessError;
 use super::http::{self, Answer};
 use super::output::{First, Minder, Output};
-use super::program::Program;
+use super::program::{self, Program};
 use super::run_directory::{self, RunDirectory, RunRoot};
 use super::spawner::Spawner;
 use crate::limits::Limits;
@@ -108,6 +108,7 @@ impl Build {
             program: self.program.path.clone(),
             source,
         };
+        program::check_format(&self.program.path).map_err(failed)?;
         let mut line = wire::encode(config, wire::MAX_CONFIG - 1)
             .map_err(|error| ProcessError::TooLarge(format!("the configuration: {error}")))?;
         line.push(b'\n');
@@ -139,6 +140,7 @@ impl Build {
         };
         let (fate, output) = (child.fate.clone(), child.output.clone());
         let name = self.name.clone();
+        let listener = tracing::dispatcher::get_default(Clone::clone);
         let mind = move || {
             let minder = Minder {
                 plugin: name.as_str(),
@@ -146,7 +148,7 @@ impl Build {
                 output: &output,
                 first: Some(told),
             };
-            minder.run(out, err);
+            tracing::dispatcher::with_default(&listener, || minder.run(out, err));
         };
         let minder = thread::Builder::new().name("plg-minder".to_owned());
         child.minder = Some(minder.spawn(mind).map_err(failed)?);

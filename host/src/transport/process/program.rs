@@ -2,11 +2,13 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use plg_packaging::Manifest;
 use plg_packaging::manifest::{Dialect, Process, SocketKind};
+use rustix::io::Errno;
 
 use super::ProcessError;
 
@@ -77,6 +79,27 @@ pub(crate) fn file_names(manifest: &Manifest) -> Vec<String> {
     let args = process.args.iter().map(|arg| arg.as_str());
     let files = args.filter(|arg| is_relative(arg)).map(str::to_owned);
     std::iter::once(exec).chain(files).collect()
+}
+
+/// Whether the kernel can run what begins like this. Where it cannot, `exec` of the C library would give the file
+/// to a shell, whatever it is.
+pub(super) fn check_format(path: &Path) -> io::Result<()> {
+    let own = start_of(Path::new("/proc/self/exe"))?;
+    let start = start_of(path)?;
+    let is_script = start.starts_with(b"#!");
+    let is_ours = start.get(..6) == own.get(..6) && start.get(18..20) == own.get(18..20);
+    if is_script || is_ours {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(Errno::NOEXEC.raw_os_error()))
+    }
+}
+
+/// The bytes of a file that say what it is, its machine included if it is a program.
+fn start_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    File::open(path)?.take(20).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 fn is_bare(process: &Process) -> bool {
