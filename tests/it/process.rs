@@ -1,5 +1,6 @@
 //! Plugins that are programs of their own: their start, their calls, and how they end.
 
+use std::env;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -608,31 +609,22 @@ isolated! {
 /// Rows 126 and 192: the host is killed, with children that do not look at their standard input.
 #[test]
 fn nothing_outlives_a_host_that_is_killed() {
+    if let (Some(run), Some(base)) = (env::var_os("PLG_RUN"), env::var_os("PLG_BASE")) {
+        load_and_die(Path::new(&run), Path::new(&base));
+    }
     let programs = Programs::new();
-    let test = concat!(module_path!(), "::nothing_outlives_a_host_that_is_killed");
-    let run = Path::new("/tmp").join(format!("plg-test-{}", parent_id()));
-    fs::create_dir_all(&run).unwrap();
+    for mode in ["ok", "ignore_end"] {
+        programs.plugin(mode.replace('_', "-").as_str(), &[mode]);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path();
     let (text, base) = (
         run.display().to_string(),
         programs.path().display().to_string(),
     );
     let variables = [("PLG_RUN", text.as_str()), ("PLG_BASE", base.as_str())];
-    for mode in ["ok", "ignore_end"] {
-        programs.plugin(mode.replace('_', "-").as_str(), &[mode]);
-    }
-    let ended = child::run(test, &variables, || {
-        let run = std::env::var_os("PLG_RUN").unwrap();
-        let base = std::env::var_os("PLG_BASE").unwrap();
-        let builder = Host::builder().plugin_dir(base).run_dir(run);
-        let host = builder.allow_unsafe_directories(true).build().unwrap();
-        let loaded = host.load_all().unwrap().loaded;
-        let mut out = std::io::stdout();
-        for plugin in loaded {
-            writeln!(out, "\nchild {}", pid(&plugin)).unwrap();
-        }
-        out.flush().unwrap();
-        kill_process(getpid(), Signal::KILL).unwrap();
-    });
+    let test = concat!(module_path!(), "::nothing_outlives_a_host_that_is_killed");
+    let ended = child::run(test, &variables, || unreachable!("it dies before"));
     let children: Vec<Pid> = ended
         .output
         .lines()
@@ -645,15 +637,14 @@ fn nothing_outlives_a_host_that_is_killed() {
         wait_until("the child is gone", || !is_running(child));
     }
     assert!(start.elapsed() < Duration::from_secs(2));
-    let left = || fs::read_dir(&run).unwrap().count();
+    let left = || fs::read_dir(run).unwrap().count();
     assert_eq!(left(), 1, "nobody was there to remove it");
-    let host = Host::builder().run_dir(&run).allow_unsafe_directories(true);
+    let host = Host::builder().run_dir(run).allow_unsafe_directories(true);
     let host = host.build().unwrap();
     host.load(programs.path().join("ok")).unwrap();
     assert_eq!(left(), 1, "only its own");
     drop(host);
     assert_eq!(left(), 0);
-    fs::remove_dir(&run).unwrap();
 }
 
 /// `plugins/py-upper` needs no build.
@@ -734,9 +725,16 @@ fn kill(process: Pid) {
     wait_until("it is dead and waited for", || !exists(process));
 }
 
-/// Tells this run's directory from that of another.
-fn parent_id() -> Pid {
-    getpid()
+/// Loads what is in `base`, says which children that makes, and is killed.
+fn load_and_die(run: &Path, base: &Path) {
+    let builder = Host::builder().plugin_dir(base).run_dir(run);
+    let host = builder.allow_unsafe_directories(true).build().unwrap();
+    let mut out = std::io::stdout();
+    for plugin in host.load_all().unwrap().loaded {
+        writeln!(out, "\nchild {}", pid(&plugin)).unwrap();
+    }
+    out.flush().unwrap();
+    kill_process(getpid(), Signal::KILL).unwrap();
 }
 
 /// Whether a process runs; one that nobody has waited for does not.
