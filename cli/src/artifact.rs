@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use plg_host::{DiscoverError, MANIFEST};
+use plg_host::{Candidate, DiscoverError, Host, MANIFEST};
 use plg_packaging::Manifest;
 use plg_packaging::manifest::{MAX_BYTES, Source};
 
@@ -74,16 +74,29 @@ pub(crate) fn declared(directory: &Path) -> Result<PathBuf, Problem> {
             ]
         }
     };
-    let found = names.iter().map(|name| directory.join(name));
-    found.into_iter().find(|path| path.exists()).ok_or_else(|| {
-        let looked_for = names.iter().map(|name| format!("`{name}`")).collect();
-        let path = directory.to_owned();
-        let problem = Problem::from(&DiscoverError::NoLibrary { path, looked_for });
-        match makefile::is_in(directory) {
-            true => problem.help(format!("run `plg build {}`", directory.display())),
-            false => problem,
-        }
+    let mut found = names.iter().map(|name| directory.join(name));
+    if let Some(library) = found.find(|path| path.exists()) {
+        return Ok(library);
+    }
+    if let Some(program) = program(directory)? {
+        return Ok(program.library);
+    }
+    let looked_for = names.iter().map(|name| format!("`{name}`")).collect();
+    let path = directory.to_owned();
+    let problem = Problem::from(&DiscoverError::NoLibrary { path, looked_for });
+    Err(match makefile::is_in(directory) {
+        true => problem.help(format!("run `plg build {}`", directory.display())),
+        false => problem,
     })
+}
+
+/// The plugin in `directory`, if it is a program and no library.
+pub(crate) fn program(directory: &Path) -> Result<Option<Candidate>, Problem> {
+    if manifest(directory)?.process.is_none() {
+        return Ok(None);
+    }
+    let candidate = Host::builder().build()?.candidate(directory)?;
+    Ok(Some(candidate).filter(Candidate::is_program))
 }
 
 /// There is nothing that could be built.

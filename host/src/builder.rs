@@ -20,6 +20,7 @@ use crate::plugin::ReturnPolicy;
 use crate::quarantine::Quarantine;
 use crate::state::Directory;
 use crate::store::{Options, Store};
+use crate::transport::process::RunRoot;
 use crate::trust::{self, Trust};
 
 /// Sets up a [`Host`].
@@ -38,6 +39,7 @@ pub struct Builder {
     rules: Rules,
     allow_unsafe_directories: bool,
     image_directory: Option<PathBuf>,
+    run_directory: Option<PathBuf>,
     state_directory: Option<PathBuf>,
     home: Option<PathBuf>,
     prober: Option<PathBuf>,
@@ -55,6 +57,7 @@ impl Default for Builder {
             rules: Rules::default(),
             allow_unsafe_directories: false,
             image_directory: None,
+            run_directory: None,
             state_directory: None,
             home: None,
             prober: None,
@@ -102,6 +105,14 @@ impl Builder {
     /// end of the process stays behind.
     pub fn image_directory(mut self, parent: impl AsRef<Path>) -> Self {
         self.image_directory = Some(parent.as_ref().to_owned());
+        self
+    }
+
+    /// Has the sockets of plugins that run in processes of their own below this directory, in one that only
+    /// this user can enter and that goes with the host. Without, that is `XDG_RUNTIME_DIR`, or the directory
+    /// for temporary files. A path that is too long for a socket shows when such a plugin is loaded.
+    pub fn run_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.run_directory = Some(directory.as_ref().to_owned());
         self
     }
 
@@ -218,6 +229,8 @@ impl Builder {
                 prober: self.prober.map(Prober::new),
                 quarantine,
                 words,
+                spawner: Arc::default(),
+                run: Arc::new(RunRoot::new(self.run_directory)),
                 unchecked: self.faults.unsettled,
             },
             return_policy: self.return_policy,

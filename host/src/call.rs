@@ -3,6 +3,8 @@
 use plg_packaging::{PluginName, TextError};
 use thiserror::Error;
 
+use crate::codes;
+
 /// A call that failed, and of what.
 #[derive(Debug, Error)]
 #[error("`{label}` of `{plugin}` {failure}")]
@@ -129,7 +131,8 @@ impl CallError {
 
 /// Codes of the context and of the host that a plugin passes on keep their meaning.
 fn passed_on(code: &str) -> &'static str {
-    const KNOWN: [&str; 16] = [
+    const KNOWN: [&str; 17] = [
+        "call.unavailable",
         "call.no_route",
         "call.panicked",
         "call.timeout",
@@ -147,6 +150,10 @@ fn passed_on(code: &str) -> &'static str {
         "plugin.not_found",
         "plugin.unloaded",
     ];
+    if code.starts_with("proc.") || code.starts_with("http.") {
+        // There are more of these, and none is met often.
+        return codes::find(code).map_or("call.failed", |known| known.code);
+    }
     KNOWN
         .into_iter()
         .find(|known| *known == code)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use plg_packaging::bundle::Target;
-use plg_packaging::manifest::{MAX_BYTES, Source};
+use plg_packaging::manifest::{MAX_BYTES, Process, Source};
 use plg_packaging::{Manifest, ManifestError, Problem};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
@@ -19,6 +19,7 @@ use crate::loader::bundle::{self, Bundled};
 use crate::loader::image::{Bytes, kind};
 use crate::loader::{io_code, manifest_of};
 use crate::store::Installed;
+use crate::transport::process::program;
 
 /// The file that describes a plugin.
 pub const MANIFEST: &str = "plugin.json";
@@ -29,7 +30,8 @@ pub const MANIFEST: &str = "plugin.json";
 pub struct Candidate {
     /// What it says about itself.
     pub manifest: Manifest,
-    /// Its library, or the bundle with it. Whether that can be loaded shows when it is.
+    /// Its library, or the bundle with it; of a plugin that is a program, the file that it is known by, which is the
+    /// program or what an interpreter is given. Whether that can be loaded shows when it is.
     pub library: PathBuf,
     /// The directory with its `plugin.json`; `None` for a bare library or bundle.
     pub directory: Option<PathBuf>,
@@ -37,6 +39,21 @@ pub struct Candidate {
     pub warnings: Vec<Problem>,
     /// Set when it comes from the store.
     pub(crate) installed: Option<Arc<Installed>>,
+}
+
+impl Candidate {
+    /// Whether it is a program that runs in a process of its own, as opposed to a library.
+    #[must_use]
+    pub fn is_program(&self) -> bool {
+        self.program().is_some()
+    }
+
+    /// The program that it is, and the directory of that; `None` for a library.
+    pub(crate) fn program(&self) -> Option<(&Path, &Process)> {
+        let process = self.manifest.process.as_ref();
+        let process = process.filter(|_| !is_library(&self.library))?;
+        Some((self.directory.as_deref()?, process))
+    }
 }
 
 /// What is below a directory: plugins, and what looks like one but is not.
@@ -363,11 +380,13 @@ fn in_directory(
         .iter()
         .map(|name| directory.join(name))
         .find(|path| path.symlink_metadata().is_ok());
-    let mut library = match (found, &parsed.manifest.source) {
-        (Some(found), _) => found,
+    let process = parsed.manifest.process.as_ref();
+    let mut library = match (found, &parsed.manifest.source, process) {
+        (Some(found), ..) => found,
         // What is wrong with a library that is named is said when it is loaded.
-        (None, Some(Source::LocalSo { path })) => directory.join(path.as_str()),
-        (None, _) => {
+        (None, Some(Source::LocalSo { path }), _) => directory.join(path.as_str()),
+        (None, _, Some(process)) => program::file_of(directory, process),
+        (None, _, None) => {
             return Err(DiscoverError::NoLibrary {
                 path: directory.to_owned(),
                 looked_for: names.iter().map(|name| format!("`{name}`")).collect(),
@@ -414,6 +433,14 @@ pub(crate) fn library_names(manifest: &Manifest) -> Vec<String> {
     let unpacked = files.into_iter().map(|file| format!("lib/{target}/{file}"));
     let unpacked: Vec<String> = unpacked.collect();
     names.extend(unpacked);
+    names
+}
+
+/// The names of all files that may make a plugin another one, but for its manifest.
+#[cfg(feature = "watch")]
+pub(crate) fn file_names(manifest: &Manifest) -> Vec<String> {
+    let mut names = library_names(manifest);
+    names.extend(program::file_names(manifest));
     names
 }
 

@@ -36,6 +36,10 @@ pub struct Limits {
     pub drain: Duration,
     /// How long an unload waits for a plugin's own threads after `stop`.
     pub stop: Duration,
+    /// How long a plugin's process may take until it takes calls.
+    pub start: Duration,
+    /// How long a plugin's process may take to end before it is killed.
+    pub grace: Duration,
     /// How long a probe may take.
     pub probe: Duration,
     /// Calls inside one plugin at once; further ones wait.
@@ -72,6 +76,8 @@ impl Default for Limits {
             bundle: bundle::Limits::default(),
             drain: Duration::from_secs(5),
             stop: Duration::from_secs(2),
+            start: Duration::from_secs(5),
+            grace: Duration::from_secs(5),
             probe: Duration::from_secs(2),
             in_flight: 64,
             queue: 256,

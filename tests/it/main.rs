@@ -39,6 +39,8 @@ mod load;
 mod pack;
 mod preflight;
 mod probe;
+mod process;
+mod process_http;
 mod process_plugin;
 mod process_wire;
 mod quarantine;

@@ -12,7 +12,7 @@ use plg_packaging::{Digest, Manifest};
 use serde_json::{Value, json};
 
 use super::Global;
-use crate::artifact::Profile;
+use crate::artifact::{self, Profile};
 use crate::exit::Exit;
 use crate::library;
 use crate::output::Output;
@@ -23,7 +23,8 @@ use crate::target::Target;
 /// Check whether a plugin would load here, without mapping it
 ///
 /// Every finding is printed. The exit status is 0 when it would load, and 4 when it would be refused.
-/// What its `init` would say is not known before it is loaded.
+/// What its `init` would say is not known before it is loaded. Of a plugin that is a program only the manifest is
+/// judged: it is not started.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -85,9 +86,17 @@ impl Check {
         };
         let host = Host::builder().preflight(rules).build()?;
         let bytes = library::read(&library)?;
-        let report = host.preflight(&bytes);
-        let mut findings = report.findings;
-        let facts = report.facts.as_ref();
+        // A program is not mapped, so nothing that is looked for in a library matters.
+        let is_program = match target {
+            Target::Directory(directory) => artifact::program(directory)?.is_some(),
+            _ => false,
+        };
+        let report = (!is_program).then(|| host.preflight(&bytes));
+        let (mut findings, facts) = match report {
+            Some(report) => (report.findings, report.facts),
+            None => (Vec::new(), None),
+        };
+        let facts = facts.as_ref();
         // A crate is loaded from its library, wherever its manifest stands.
         let loaded = match target {
             Target::Directory(directory) | Target::Make(directory) => directory.as_path(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use plg_host::preflight::{Export, Facts, Hooks, NoteState, PluginNote, inspect};
-use plg_host::{LoadError, Manifest};
+use plg_host::{Candidate, LoadError, Manifest};
 use plg_packaging::Digest;
 use plg_plugin_api::abi::flag;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::library;
 use crate::output::Output;
 use crate::portrait::{self, line};
+use crate::printable::printable;
 use crate::problem::{Failure, Problem};
 use crate::target::Target;
 
@@ -58,6 +59,12 @@ impl Inspect {
             portrait::show(path, output)?;
             return Ok(Exit::Ok);
         }
+        if let Target::Directory(directory) = &target
+            && let Some(program) = artifact::program(directory)?
+        {
+            show_program(&program, output)?;
+            return Ok(Exit::Ok);
+        }
         let built = target.built(Profile::release(self.release))?;
         let bytes = library::read(&built.library)?;
         let facts = inspect(&bytes).map_err(|finding| {
@@ -84,6 +91,39 @@ impl Inspect {
         }
         Ok(Exit::Ok)
     }
+}
+
+/// What is known of a program without starting it.
+fn show_program(candidate: &Candidate, output: &mut Output) -> Result<(), Failure> {
+    let (manifest, program) = (&candidate.manifest, &candidate.library);
+    let bytes = library::read(program)?;
+    let digest = Digest::of(&bytes).to_string();
+    if output.is_json() {
+        output.json(&json!({
+            "program": program,
+            "digest": digest,
+            "bytes": bytes.len(),
+            "manifest": manifest,
+            "labels": manifest.labels,
+        }))?;
+        return Ok(());
+    }
+    let mut out = output.text();
+    print_manifest(manifest, &mut out)?;
+    if let Some(process) = &manifest.process {
+        let args = process.args.iter().map(|arg| arg.as_str());
+        let words: Vec<&str> = std::iter::once(process.exec.as_str()).chain(args).collect();
+        line(&mut out, "runs", &printable(&words.join(" ")))?;
+        line(
+            &mut out,
+            "",
+            &format!("in a process of its own, dialect {}", process.dialect),
+        )?;
+    }
+    line(&mut out, "file", &program.display().to_string())?;
+    line(&mut out, "digest", &digest)?;
+    line(&mut out, "size", &format!("{} bytes", bytes.len()))?;
+    Ok(())
 }
 
 /// The manifest beside the library, else the one in it.
@@ -134,32 +174,7 @@ impl Portrait {
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let facts = &self.facts;
         if let Some(manifest) = &self.manifest {
-            line(
-                out,
-                "plugin",
-                &format!("{} {}", manifest.name, manifest.version),
-            )?;
-            if let Some(description) = &manifest.description {
-                line(out, "", description.as_str())?;
-            }
-            let labels: Vec<&str> = manifest.labels.iter().map(|label| label.as_str()).collect();
-            let dependencies: Vec<&str> = manifest
-                .dependencies
-                .keys()
-                .map(|name| name.as_str())
-                .collect();
-            let permissions: Vec<&str> = manifest
-                .permissions
-                .iter()
-                .map(|name| name.as_str())
-                .collect();
-            line(out, "labels", &listed(&labels, "the manifest names none"))?;
-            if !dependencies.is_empty() {
-                line(out, "calls", &dependencies.join(", "))?;
-            }
-            if !permissions.is_empty() {
-                line(out, "asks for", &permissions.join(", "))?;
-            }
+            print_manifest(manifest, out)?;
         }
         line(out, "library", &self.library.display().to_string())?;
         line(out, "digest", &self.digest.to_string())?;
@@ -189,6 +204,37 @@ impl Portrait {
             &format!("{} constructors when it is mapped", facts.constructors),
         )
     }
+}
+
+/// What the manifest says about the plugin.
+fn print_manifest(manifest: &Manifest, out: &mut impl Write) -> io::Result<()> {
+    line(
+        out,
+        "plugin",
+        &format!("{} {}", manifest.name, manifest.version),
+    )?;
+    if let Some(description) = &manifest.description {
+        line(out, "", description.as_str())?;
+    }
+    let labels: Vec<&str> = manifest.labels.iter().map(|label| label.as_str()).collect();
+    let dependencies: Vec<&str> = manifest
+        .dependencies
+        .keys()
+        .map(|name| name.as_str())
+        .collect();
+    let permissions: Vec<&str> = manifest
+        .permissions
+        .iter()
+        .map(|name| name.as_str())
+        .collect();
+    line(out, "labels", &listed(&labels, "the manifest names none"))?;
+    if !dependencies.is_empty() {
+        line(out, "calls", &dependencies.join(", "))?;
+    }
+    if !permissions.is_empty() {
+        line(out, "asks for", &permissions.join(", "))?;
+    }
+    Ok(())
 }
 
 fn print_note(note: &PluginNote, out: &mut impl Write) -> io::Result<()> {

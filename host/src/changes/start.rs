@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use plg_plugin_api::abi::status;
 
+use crate::codes;
 use crate::context::frame::Call;
 use crate::context::{Context, Failure};
 use crate::discovery::Candidate;
@@ -17,6 +18,7 @@ use crate::plugin::record::Plugin;
 use crate::plugin::thread::{HERE, Number};
 use crate::plugin::turn::Turn;
 use crate::plugin::workers::{self, Outcome, Place, Until};
+use crate::transport::Transport;
 use crate::upgrade::UpgradeError;
 
 /// A function of a plugin that the host calls by itself.
@@ -36,7 +38,7 @@ pub(crate) struct Refusal {
 }
 
 impl Inner {
-    /// Maps the candidate's library and runs its `init`. It is whole and ready, and nobody calls it yet.
+    /// Maps the candidate's library, or finds its program, and runs its `init`. It is whole and ready, and nobody calls it yet.
     pub(crate) fn start(
         &self,
         plugin: &Arc<Plugin>,
@@ -59,14 +61,24 @@ impl Inner {
         let room = Room::take(&self.mapped, limit);
         let room = room.map_err(|mapped| LoadError::TooMany { mapped, limit })?;
         let number = turn.next_number();
-        let mapped = loader.map(candidate, known, number)?;
+        let mapped = loader.open(candidate, known, number)?;
         let generation = Arc::new(Generation::new(number, candidate, mapped, room));
         let limit = loader.limits.init;
         match self.run(plugin, &generation, Function::Init, Context::new(), limit) {
             Ok(_) => Ok(generation),
             Err(Refusal { code, message }) => {
+                let is_process = matches!(generation.transport, Transport::Process(_));
                 let _ = turn.discard(generation);
                 let path = candidate.library.clone();
+                if let Some(known) = codes::find(&code).filter(|_| is_process) {
+                    let code = known.code;
+                    return Err(LoadError::Start {
+                        path,
+                        code,
+                        message,
+                    }
+                    .into());
+                }
                 Err(LoadError::Init {
                     path,
                     code,

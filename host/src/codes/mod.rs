@@ -22,6 +22,7 @@ mod native;
 mod native_load;
 mod pack;
 mod plugin;
+mod process;
 mod signature;
 mod state;
 mod store;
@@ -167,6 +168,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         native_load::ROWS,
         pack::ROWS,
         plugin::ROWS,
+        process::ROWS,
         upgrade::ROWS,
         signature::ROWS,
         state::ROWS,

@@ -43,6 +43,33 @@ pub(crate) trait Callee {
     fn call_other(&self, plugin: &str, label: &str, context: &mut Context) -> Result<(), Failure>;
 }
 
+/// A call that runs in another process: one that counts, and no plugin finds it.
+pub(crate) struct Nested<'here>(&'here Here);
+
+impl<'here> Nested<'here> {
+    /// Counts a call; `None` when calls nest too deeply.
+    pub(crate) fn enter(here: &'here Here, depth_limit: u32) -> Option<Self> {
+        let depth = here.depth.get();
+        if depth >= depth_limit {
+            return None;
+        }
+        here.depth.set(depth + 1);
+        here.token.set(here.token.get().wrapping_add(1));
+        Some(Self(here))
+    }
+
+    /// Which of the nested calls it is, from 1.
+    pub(crate) fn depth(&self) -> u32 {
+        self.0.depth.get()
+    }
+}
+
+impl Drop for Nested<'_> {
+    fn drop(&mut self) {
+        self.0.depth.set(self.0.depth.get() - 1);
+    }
+}
+
 /// Values lent to the plugin, with the arrays they need.
 #[derive(Default)]
 pub(super) struct Loans {

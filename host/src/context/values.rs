@@ -372,6 +372,11 @@ impl Context {
         )
     }
 
+    /// Says why the call that runs fails.
+    pub(crate) fn fail(&mut self, code: String, message: String) {
+        self.failure = Some(Box::new(Failure { code, message }));
+    }
+
     #[inline]
     pub(crate) fn forget_failure(&mut self) {
         if self.failure.is_some() {
@@ -385,7 +390,7 @@ impl Context {
     }
 
     /// A context for a call made during this one, under the same bounds.
-    pub(super) fn nested(&self) -> Self {
+    pub(crate) fn nested(&self) -> Self {
         Self {
             bounds: self.bounds.clone(),
             ..Self::default()
@@ -491,7 +496,7 @@ impl<K: AsRef<str>, V: Into<Value>> FromIterator<(K, V)> for Context {
 }
 
 /// About how many bytes a value takes.
-fn weight(value: &Value) -> usize {
+pub(super) fn weight(value: &Value) -> usize {
     match value {
         Value::Str(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),

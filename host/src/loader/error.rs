@@ -154,6 +154,16 @@ pub enum LoadError {
         /// The first difference, with the field.
         difference: String,
     },
+    /// Its process cannot be started, or does not become ready.
+    #[error("`{}` was not started: {message}", path.display())]
+    Start {
+        /// The file.
+        path: PathBuf,
+        /// The code: `proc.…`, or one of a call that failed.
+        code: &'static str,
+        /// What went wrong, with the last of what it wrote to its standard error.
+        message: String,
+    },
     /// The plugin's `init` refused.
     #[error("`{}` refused to start: {message} ({code})", path.display())]
     Init {
@@ -187,6 +197,7 @@ impl LoadError {
             Self::Open { .. } => "native.dlopen",
             Self::Descriptor { .. } | Self::Init { .. } => "native.init",
             Self::Layout { .. } => "abi.layout",
+            Self::Start { code, .. } => code,
         }
     }
 }

@@ -17,7 +17,9 @@ use crate::last_words::{Build, Doing, LastWords, Recorded};
 use crate::limits::Limits;
 use crate::plugin::thread::{HERE, Number};
 use crate::quarantine::{self, Quarantine};
-use crate::transport::InProcess;
+use crate::transport::process::program::Program;
+use crate::transport::process::{self, Process, RunRoot, Spawner};
+use crate::transport::{InProcess, Transport};
 
 /// What loading needs to know of its host.
 pub(crate) struct Loader {
@@ -30,6 +32,9 @@ pub(crate) struct Loader {
     pub(crate) quarantine: Quarantine,
     /// Where threads note what they are inside, for whoever comes after a crash.
     pub(crate) words: Option<Arc<LastWords>>,
+    /// Where processes are started, and where their sockets are.
+    pub(crate) spawner: Arc<Spawner>,
+    pub(crate) run: Arc<RunRoot>,
     /// A fault for tests: maps what the preflight refuses.
     pub(crate) unchecked: bool,
 }
@@ -43,16 +48,75 @@ pub(crate) struct Known {
     pub(crate) digest: Option<Digest>,
 }
 
-/// A library that is mapped and fits this host. Its `init` has not run.
+/// Code that fits this host. Its `init` has not run.
 pub(crate) struct Mapped {
     pub(crate) manifest: Manifest,
-    pub(crate) code: InProcess,
+    pub(crate) code: Transport,
     pub(crate) recorded: Option<Arc<Recorded>>,
 }
 
 impl Loader {
+    /// Makes the candidate callable, whichever way that is.
+    pub(crate) fn open(
+        &self,
+        candidate: &Candidate,
+        known: Known,
+        generation: u64,
+    ) -> Result<Mapped, LoadError> {
+        match candidate.program() {
+            Some((directory, program)) => {
+                self.prepare(candidate, directory, program, known, generation)
+            }
+            None => self.map(candidate, known, generation),
+        }
+    }
+
+    /// Finds and checks the candidate's program. It is started by its `init`.
+    fn prepare(
+        &self,
+        candidate: &Candidate,
+        directory: &Path,
+        process: &plg_packaging::manifest::Process,
+        known: Known,
+        generation: u64,
+    ) -> Result<Mapped, LoadError> {
+        let path = candidate.library.as_path();
+        let program = Program::find(directory, process).map_err(|error| LoadError::Start {
+            path: path.to_owned(),
+            code: error.code(),
+            message: error.to_string(),
+        })?;
+        let bytes = self.read(candidate, known)?;
+        let digest = Digest::of(bytes.as_slice());
+        if let Some(entry) = self.quarantine.contains(&digest) {
+            return Err(LoadError::Quarantined {
+                path: path.to_owned(),
+                reason: entry.reason,
+            });
+        }
+        let manifest = candidate.manifest.clone();
+        let build = process::Build {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            generation,
+            program,
+            file: path.to_owned(),
+            bytes: bytes.as_slice().len() as u64,
+            digest,
+            idle: process.idle_timeout.map(|idle| idle.duration()),
+            root: self.run.clone(),
+            spawner: self.spawner.clone(),
+            limits: self.limits.clone(),
+        };
+        Ok(Mapped {
+            manifest,
+            code: Transport::Process(Process::new(build)),
+            recorded: None,
+        })
+    }
+
     /// Reads, checks, seals and maps the candidate's library.
-    pub(crate) fn map(
+    fn map(
         &self,
         candidate: &Candidate,
         known: Known,
@@ -96,7 +160,7 @@ impl Loader {
         match with_labels(manifest, &library, path) {
             Ok(manifest) => Ok(Mapped {
                 manifest,
-                code: InProcess::new(library, unloadable),
+                code: Transport::InProcess(InProcess::new(library, unloadable)),
                 recorded,
             }),
             Err(error) => {
@@ -110,7 +174,7 @@ impl Loader {
         let library = Library::open(bytes.seal(self.scratch.as_ref())?)?;
         Ok(Mapped {
             manifest: candidate.manifest.clone(),
-            code: InProcess::new(library, false),
+            code: Transport::InProcess(InProcess::new(library, false)),
             recorded: None,
         })
     }

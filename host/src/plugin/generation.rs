@@ -1,5 +1,6 @@
 //! One loaded build of a plugin.
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,7 +68,7 @@ impl Drop for Room {
 impl Generation {
     pub(crate) fn new(number: u64, candidate: &Candidate, mapped: Mapped, room: Room) -> Self {
         Self {
-            transport: Transport::InProcess(mapped.code),
+            transport: mapped.code,
             recorded: mapped.recorded,
             number,
             manifest: mapped.manifest,
@@ -103,36 +104,48 @@ impl Generation {
         }
     }
 
-    /// The SHA-256 of its image.
+    /// The SHA-256 of its image, or of the file that is run.
     pub(crate) fn digest(&self) -> Option<Digest> {
-        let Transport::InProcess(code) = &self.transport;
-        code.image()?.digest().ok()
+        match &self.transport {
+            Transport::InProcess(code) => code.image()?.digest().ok(),
+            Transport::Process(process) => Some(process.digest()),
+        }
     }
 
     /// What brings this build back after another replaced it.
     pub(crate) fn previous(&self) -> io::Result<Previous> {
-        let Transport::InProcess(code) = &self.transport;
-        let image = code.image().ok_or(io::ErrorKind::NotFound)?;
+        let (image, digest) = match &self.transport {
+            Transport::InProcess(code) => {
+                let image = code.image().ok_or(io::ErrorKind::NotFound)?;
+                (image.reopen()?, image.known_digest())
+            }
+            // It comes back from its directory, if that still has the same file.
+            Transport::Process(process) => (File::open(&self.origin)?, Some(process.digest())),
+        };
         Ok(Previous {
             manifest: self.manifest.clone(),
             directory: self.directory.clone(),
             origin: self.origin.clone(),
-            image: image.reopen()?,
-            digest: image.known_digest(),
+            image,
+            digest,
             installed: self.installed.clone(),
         })
     }
 
-    /// Bytes of its image's file.
+    /// Bytes of that file.
     pub(crate) fn image_bytes(&self) -> Option<u64> {
-        let Transport::InProcess(code) = &self.transport;
-        Some(code.image()?.size())
+        match &self.transport {
+            Transport::InProcess(code) => Some(code.image()?.size()),
+            Transport::Process(process) => Some(process.bytes()),
+        }
     }
 
     /// What a plugin of the next minor appends, if this one has it.
     #[cfg(feature = "next-minor")]
     pub(crate) fn next(&self) -> Option<u64> {
-        let Transport::InProcess(code) = &self.transport;
-        code.next()
+        match &self.transport {
+            Transport::InProcess(code) => code.next(),
+            Transport::Process(_) => None,
+        }
     }
 }

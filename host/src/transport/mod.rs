@@ -1,22 +1,33 @@
 //! How a call reaches a plugin's code.
 
 mod in_process;
+pub(crate) mod process;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use plg_plugin_api::abi::status;
 
 use crate::context::Context;
 use crate::context::frame::Call;
 use crate::plugin::thread::Here;
 
 pub(crate) use in_process::{InProcess, wait};
+use process::Process;
 
 /// A plugin's code, wherever it runs.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each generation, and a call of mapped code follows no further pointer"
+)]
 pub(crate) enum Transport {
     /// Mapped into this process.
     InProcess(InProcess),
+    /// A process of its own.
+    Process(Arc<Process>),
 }
 
 /// Why code that is no longer called is still there. [`Unloaded`](crate::Unloaded) shows it.
@@ -51,6 +62,7 @@ impl Transport {
     ) -> Option<i32> {
         match self {
             Self::InProcess(code) => code.execute(here, context, call, depth),
+            Self::Process(process) => process.execute(here, context, call, depth),
         }
     }
 
@@ -70,6 +82,10 @@ impl Transport {
             Self::InProcess(code) => code
                 .retire(here, call, patience)
                 .map_err(|(code, reason)| (Box::new(Self::InProcess(*code)), reason)),
+            Self::Process(process) => {
+                process.stop();
+                Ok(())
+            }
         }
     }
 
@@ -77,6 +93,7 @@ impl Transport {
     pub(crate) fn init(&self, here: &Here, context: &mut Context, call: &Call<'_>) -> Option<i32> {
         match self {
             Self::InProcess(code) => code.init(here, context, call),
+            Self::Process(process) => Some(process.init(context)),
         }
     }
 
@@ -84,6 +101,7 @@ impl Transport {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::InProcess(_) => "in-process",
+            Self::Process(_) => "process",
         }
     }
 
@@ -91,6 +109,7 @@ impl Transport {
     pub(crate) fn mapped_bytes(&self) -> usize {
         match self {
             Self::InProcess(code) => code.mapped_bytes(),
+            Self::Process(_) => 0,
         }
     }
 
@@ -98,6 +117,7 @@ impl Transport {
     pub(crate) fn state_version(&self) -> Option<u32> {
         match self {
             Self::InProcess(code) => code.state_version(),
+            Self::Process(_) => None,
         }
     }
 
@@ -105,6 +125,7 @@ impl Transport {
     pub(crate) fn save(&self, here: &Here, context: &mut Context, call: &Call<'_>) -> Option<i32> {
         match self {
             Self::InProcess(code) => code.save(here, context, call),
+            Self::Process(_) => Some(status::FAILED),
         }
     }
 
@@ -118,6 +139,7 @@ impl Transport {
     ) -> Option<i32> {
         match self {
             Self::InProcess(code) => code.restore(here, context, call),
+            Self::Process(_) => Some(status::FAILED),
         }
     }
 }

@@ -266,7 +266,7 @@ impl Libraries {
             self.manifest = Some(manifest);
             // What is wrong with it is found out when it rests.
             let parsed = discovery::manifest_in(path, rules).ok().flatten();
-            let names = parsed.map(|parsed| discovery::library_names(&parsed.manifest));
+            let names = parsed.map(|parsed| discovery::file_names(&parsed.manifest));
             let names = names.unwrap_or_default();
             self.paths = names.iter().map(|name| path.join(name)).collect();
         }

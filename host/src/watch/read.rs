@@ -107,7 +107,7 @@ fn check(host: &Inner, candidate: Candidate, bytes: Option<Bytes>) -> Result<Fou
             .map_err(|error| Refused(error.into(), None))?,
     };
     let digest = Digest::of(bytes.as_slice());
-    if !host.setup.faults.unsettled {
+    if !host.setup.faults.unsettled && candidate.program().is_none() {
         preflight(bytes.as_slice(), &loader.rules)
             .into_facts()
             .map_err(|finding| {

@@ -7,6 +7,7 @@ pub(crate) mod flaky;
 pub(crate) mod lines;
 pub(crate) mod plugins;
 pub(crate) mod process;
+pub(crate) mod programs;
 pub(crate) mod run;
 pub(crate) mod signed;
 pub(crate) mod untouched;

@@ -1,0 +1,145 @@
+//! A running child: its signals, its end, and what is left of it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{self, ChildStdin};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, geteuid, getpgid, kill_process_group, pidfd_open, pidfd_send_signal,
+};
+
+use super::error::Ending;
+use super::output::Output;
+
+/// A child process. It is killed, with its group, when this is dropped.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) fate: Arc<Fate>,
+    pub(super) output: Arc<Output>,
+    /// Open for as long as the host lives: its end tells the child that the host is gone.
+    pub(super) lifeline: Option<ChildStdin>,
+    /// Reads what it writes and notices its end.
+    pub(super) minder: Option<JoinHandle<()>>,
+}
+
+/// What becomes of a child.
+#[derive(Debug)]
+pub(super) struct Fate {
+    pid: Pid,
+    pub(super) process: OwnedFd,
+    child: Mutex<Reaped>,
+    ended: Condvar,
+    pub(super) since: Instant,
+}
+
+#[derive(Debug)]
+enum Reaped {
+    /// Its number is its own until somebody waits for it.
+    Not(process::Child),
+    Yes(Ending),
+}
+
+impl Fate {
+    pub(super) fn new(child: process::Child) -> io::Result<Self> {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => Ok(Self {
+                pid,
+                process,
+                child: Mutex::new(Reaped::Not(child)),
+                ended: Condvar::new(),
+                since: Instant::now(),
+            }),
+            Err(error) => {
+                let mut child = child;
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Waits for the child, which has ended, and ends what it left in its group.
+    pub(super) fn reap(&self) {
+        let mut state = self.lock();
+        if let Reaped::Not(child) = &mut *state {
+            // Nobody has waited for it, so its number is still its own, and that of its group.
+            kill_group(self.pid);
+            // An app that ignores SIGCHLD has the kernel reap, and the status is lost.
+            let ending = Ending(child.wait().ok());
+            *state = Reaped::Yes(ending);
+            self.ended.notify_all();
+        }
+    }
+
+    /// How it ended, if it did.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        match &*self.lock() {
+            Reaped::Not(_) => None,
+            Reaped::Yes(ending) => Some(*ending),
+        }
+    }
+
+    /// Waits for its end, but no longer than `limit`.
+    pub(super) fn wait(&self, limit: Duration) -> Option<Ending> {
+        let end = Instant::now().checked_add(limit);
+        let mut state = self.lock();
+        loop {
+            if let Reaped::Yes(ending) = &*state {
+                return Some(*ending);
+            }
+            let left = end.map_or(limit, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return None;
+            }
+            let waited = self.ended.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Asks it to end.
+    pub(super) fn terminate(&self) {
+        // One that is gone already is what was asked for.
+        let _ = pidfd_send_signal(&self.process, Signal::TERM);
+    }
+
+    /// Ends it and its group, whatever they do.
+    pub(super) fn kill(&self) {
+        if let Reaped::Not(_) = &*self.lock() {
+            kill_group(self.pid);
+            let _ = pidfd_send_signal(&self.process, Signal::KILL);
+        }
+    }
+
+    /// Whether the other end of a connection is the child or one of its group.
+    pub(super) fn is_peer(&self, socket: impl AsFd) -> io::Result<bool> {
+        let peer = socket_peercred(socket)?;
+        let in_group = || getpgid(Some(peer.pid)).is_ok_and(|group| group == self.pid);
+        Ok(peer.uid == geteuid() && (peer.pid == self.pid || in_group()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reaped> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        drop(self.lifeline.take());
+        self.fate.kill();
+        if let Some(minder) = self.minder.take() {
+            // It ends soon after the child, which is dying.
+            let _ = minder.join();
+        }
+    }
+}
+
+fn kill_group(group: Pid) {
+    // Nobody being left in it is what is wanted.
+    let _ = kill_process_group(group, Signal::KILL);
+}

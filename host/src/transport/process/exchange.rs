@@ -1,0 +1,272 @@
+//! One call: the request, what the plugin asks meanwhile, and the outcome.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use plg_plugin_api::process::wire::{
+    self, Cancel, Execute, Fault, JSON, Line, MAX_BODY, MAX_LINE, NDJSON, Outcome, Reply, Values,
+};
+
+use super::connection::{Connection, Until};
+use super::error::ProcessError;
+use super::http::{self, Answer};
+use super::launch::Running;
+use crate::context::Context;
+use crate::context::frame::Call;
+use crate::context::outside;
+
+/// A call on its way to a child.
+pub(super) struct Exchange<'a> {
+    pub(super) running: &'a Arc<Running>,
+    /// Unique among the calls of this build.
+    pub(super) id: u64,
+    pub(super) call: &'a Call<'a>,
+    pub(super) depth: u32,
+}
+
+/// How long somebody tries to tell a child that a call was given up.
+const CANCEL: Duration = Duration::from_secs(1);
+
+impl Exchange<'_> {
+    /// Makes the call and waits for its outcome; the values that it left are in `context` then. `Err` in the
+    /// outcome is the plugin's own.
+    pub(super) fn run(&self, context: &mut Context) -> Result<Result<(), Fault>, ProcessError> {
+        let until = Until {
+            end: context.end(),
+            cancel: context.canceller(),
+            fate: &self.running.child.fate,
+        };
+        until.check()?;
+        let request = wire::encode(&self.request(context), MAX_BODY);
+        let request = request.map_err(|error| ProcessError::TooLarge(error.to_string()))?;
+        let mut connection = self.running.connect(&until)?;
+        http::ask(&mut connection, "POST", "/execute", &request, &until)?;
+        match self.outcome(&mut connection, context, &until) {
+            Ok((outcome, answer)) => {
+                self.running.give_back(connection, &answer);
+                Ok(self.apply(outcome, context))
+            }
+            Err(error) => {
+                if matches!(error, ProcessError::Over) {
+                    self.cancel();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn request(&self, context: &Context) -> Execute {
+        let left = context.end().map(|end| {
+            let left = end.saturating_duration_since(Instant::now()).as_millis();
+            u64::try_from(left).unwrap_or(u64::MAX).max(1)
+        });
+        Execute {
+            id: self.id,
+            label: self.call.label.to_owned(),
+            values: values(context),
+            timeout_ms: left,
+            depth: self.depth,
+        }
+    }
+
+    fn outcome(
+        &self,
+        connection: &mut Connection,
+        context: &Context,
+        until: &Until<'_>,
+    ) -> Result<(Outcome, Answer), ProcessError> {
+        let mut answer = Answer::read(connection, until)?;
+        match answer.status {
+            200 => {}
+            // It is about to exit, and has not begun with this call.
+            503 => return Err(ProcessError::Refused),
+            300..=399 => return Err(ProcessError::Redirect(answer.status)),
+            status => return Err(ProcessError::Status(status)),
+        }
+        let outcome = match answer.kind.as_str() {
+            JSON => {
+                let body = answer.rest(connection, MAX_BODY, until)?;
+                wire::decode(&body, MAX_BODY).map_err(body_error)?
+            }
+            NDJSON => self.lines(connection, &mut answer, context, until)?,
+            other => {
+                let other: String = other.chars().take(64).collect();
+                let shown = other.escape_debug();
+                let problem = format!("its type is `{shown}`, expected `{JSON}` or `{NDJSON}`");
+                return Err(ProcessError::Body(problem));
+            }
+        };
+        if outcome.id != self.id {
+            let (found, expected) = (outcome.id, self.id);
+            return Err(ProcessError::Mixup { found, expected });
+        }
+        Ok((outcome, answer))
+    }
+
+    /// Reads lines and does what they ask for, up to the one that is the outcome.
+    fn lines(
+        &self,
+        connection: &mut Connection,
+        answer: &mut Answer,
+        context: &Context,
+        until: &Until<'_>,
+    ) -> Result<Outcome, ProcessError> {
+        let mut text = Vec::new();
+        let mut outcome = None;
+        // Up to here there is no end of a line.
+        let mut searched = 0;
+        loop {
+            let found = text[searched..].iter().position(|byte| *byte == b'\n');
+            let ended = match found {
+                Some(_) => false,
+                None if text.len() >= MAX_LINE => {
+                    let problem = format!("a line has more than {MAX_LINE} bytes");
+                    return Err(ProcessError::Body(problem));
+                }
+                None => {
+                    searched = text.len();
+                    if answer.piece(connection, &mut text, until)? {
+                        continue;
+                    }
+                    true
+                }
+            };
+            let end = found.map_or(text.len(), |end| searched + end + 1);
+            let line: Vec<u8> = text.drain(..end).collect();
+            searched = 0;
+            if !line.trim_ascii().is_empty() {
+                if outcome.is_some() {
+                    let problem = "something follows the outcome".to_owned();
+                    return Err(ProcessError::Body(problem));
+                }
+                match wire::decode(&line, MAX_LINE).map_err(body_error)? {
+                    Line::Outcome(last) => outcome = Some(last),
+                    line => self.answer(line, context, until)?,
+                }
+            }
+            if ended {
+                let missing = || ProcessError::Body("it ends without an outcome".to_owned());
+                return outcome.ok_or_else(missing);
+            }
+        }
+    }
+
+    /// Does what a line asks for.
+    fn answer(&self, line: Line, context: &Context, until: &Until<'_>) -> Result<(), ProcessError> {
+        until.check()?;
+        match line {
+            Line::Log(log) => outside::log(self.call, log.level, &log.message),
+            Line::Progress(progress) => outside::progress(
+                context,
+                self.call,
+                (progress.done, progress.total),
+                &progress.message,
+            ),
+            Line::Call(asked) => {
+                let mut nested = context.nested();
+                nested.extend(asked.values);
+                let callee = self.call.callee;
+                let outcome = callee.call_other(&asked.plugin, &asked.label, &mut nested);
+                let mut reply = Reply {
+                    id: self.id,
+                    seq: asked.seq,
+                    answer: match outcome {
+                        Ok(()) => Ok(values(&nested)),
+                        Err(failure) => Err(Fault {
+                            code: failure.code,
+                            message: failure.message,
+                        }),
+                    },
+                };
+                let body = wire::encode(&reply, MAX_BODY).or_else(|error| {
+                    reply.answer = Err(Fault {
+                        code: "ctx.too_large".to_owned(),
+                        message: format!("the answer: {error}"),
+                    });
+                    wire::encode(&reply, MAX_BODY)
+                });
+                let body = body.map_err(|error| ProcessError::TooLarge(error.to_string()))?;
+                match self.running.tell("POST", "/reply", &body, until)? {
+                    200..=299 => {}
+                    status => return Err(ProcessError::Status(status)),
+                }
+            }
+            // The loop above takes it.
+            Line::Outcome(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Puts what the plugin left into the context; what it may not leave there makes the call fail.
+    fn apply(&self, outcome: Outcome, context: &mut Context) -> Result<(), Fault> {
+        let limits = self.call.callee.limits();
+        for key in &outcome.removed {
+            context.remove(key);
+        }
+        for (key, value) in outcome.set {
+            outside::accept(context, &key, value, limits).map_err(|message| Fault {
+                code: "ctx.too_large".to_owned(),
+                message,
+            })?;
+        }
+        match outcome.error {
+            None => Ok(()),
+            Some(Fault { code, message }) => Err(Fault {
+                code: if is_code(&code) {
+                    code
+                } else {
+                    "call.failed".to_owned()
+                },
+                message: outside::excerpt(&message, limits.text_bytes),
+            }),
+        }
+    }
+
+    /// Tells the child that nobody waits any more. Nobody waits for that either. A child that does not listen may be
+    /// alive and do nothing: one that does not even say that it is well is killed.
+    fn cancel(&self) {
+        let (running, id) = (self.running.clone(), self.id);
+        let (name, limit) = (
+            self.call.callee.name().to_owned(),
+            self.call.callee.limits().start,
+        );
+        let tell = move || {
+            let Ok(body) = wire::encode(&Cancel { id }, MAX_BODY) else {
+                return;
+            };
+            let fate = &running.child.fate;
+            let is_over = |outcome| matches!(outcome, Err(ProcessError::Over));
+            let until = Until::within(CANCEL, fate);
+            if is_over(running.tell("POST", "/cancel", &body, &until)) {
+                let until = Until::within(limit, fate);
+                if is_over(running.tell("GET", "/healthz", b"", &until)) {
+                    tracing::warn!(plugin = name, "its process answers nothing and is killed");
+                    fate.kill();
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("plg-cancel".to_owned());
+        if let Err(error) = thread.spawn(tell) {
+            tracing::warn!("no thread to cancel a call: {error}");
+        }
+    }
+}
+
+fn values(context: &Context) -> Values {
+    context
+        .iter()
+        .map(|(key, value)| (key, value.clone()))
+        .collect()
+}
+
+fn body_error(error: wire::WireError) -> ProcessError {
+    ProcessError::Body(error.to_string())
+}
+
+/// Whether a code is two or more words joined by dots.
+fn is_code(code: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(is_letter);
+    code.len() <= 128 && code.contains('.') && code.split('.').all(is_word)
+}

@@ -1,0 +1,314 @@
+//! From a program to a child that takes calls.
+
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use plg_packaging::{Digest, PluginName};
+use plg_plugin_api::process::wire::{self, Config, PROTOCOL, StartLine};
+use semver::Version;
+
+use super::child::{Child, Fate};
+use super::connection::{Connection, Until};
+use super::error::ProcessError;
+use super::http::{self, Answer};
+use super::output::{First, Minder, Output};
+use super::program::{self, Program};
+use super::run_directory::{self, RunDirectory, RunRoot};
+use super::spawner::Spawner;
+use crate::limits::Limits;
+
+/// A build of a plugin that runs in a process of its own.
+#[derive(Debug)]
+pub(crate) struct Build {
+    pub(crate) name: PluginName,
+    pub(crate) version: Version,
+    pub(crate) generation: u64,
+    pub(crate) program: Program,
+    /// The file that it is known by, with its size and what was in it.
+    pub(crate) file: PathBuf,
+    pub(crate) bytes: u64,
+    pub(crate) digest: Digest,
+    /// After how long without a call it may end by itself.
+    pub(crate) idle: Option<Duration>,
+    pub(crate) root: Arc<RunRoot>,
+    pub(crate) spawner: Arc<Spawner>,
+    pub(crate) limits: Arc<Limits>,
+}
+
+/// A child that takes calls.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// Ends before its directory goes.
+    pub(super) child: Child,
+    directory: RunDirectory,
+    /// Connections that nobody uses just now.
+    pool: Mutex<Vec<Connection>>,
+}
+
+/// The variables that a child is given, if the host has them.
+const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
+/// Connections that are kept for the next calls.
+const POOL: usize = 16;
+/// How often a child that is not ready yet is asked again.
+const READY: Duration = Duration::from_millis(10);
+/// How long a child may take to answer that it ends.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+/// The most bytes of the body of an answer that says nothing.
+const SMALL: usize = 64 << 10;
+
+impl Build {
+    /// Starts a child and waits until it takes calls.
+    pub(super) fn launch(&self) -> Result<Running, ProcessError> {
+        let unchanged = |bytes: Vec<u8>| Digest::of(&bytes) == self.digest;
+        if !fs::read(&self.file).is_ok_and(unchanged) {
+            let path = self.file.clone();
+            return Err(ProcessError::Changed { path });
+        }
+        let directory = self.root.create()?;
+        let nonce = run_directory::random().map_err(|source| ProcessError::RunDirectory {
+            path: directory.socket(),
+            source,
+        })?;
+        let config = Config {
+            protocol: PROTOCOL,
+            plugin: self.name.to_string(),
+            generation: self.generation,
+            nonce,
+            address: format!("unix:{}", directory.socket().display()),
+            token: None,
+            idle_ms: self.idle.and_then(|idle| idle.as_millis().try_into().ok()),
+            config: serde_json::Map::new(),
+        };
+        let start = Instant::now();
+        let (child, first) = self.spawn(&directory, &config)?;
+        self.shake_hands(&child, &config, &first)?;
+        let running = Running {
+            child,
+            directory,
+            pool: Mutex::default(),
+        };
+        let left = self.limits.start.saturating_sub(start.elapsed());
+        running.become_ready(left)?;
+        Ok(running)
+    }
+
+    fn spawn(
+        &self,
+        directory: &RunDirectory,
+        config: &Config,
+    ) -> Result<(Child, mpsc::Receiver<First>), ProcessError> {
+        let failed = |source| ProcessError::Spawn {
+            program: self.program.path.clone(),
+            source,
+        };
+        program::check_format(&self.program.path).map_err(failed)?;
+        let mut line = wire::encode(config, wire::MAX_CONFIG - 1)
+            .map_err(|error| ProcessError::TooLarge(format!("the configuration: {error}")))?;
+        line.push(b'\n');
+        let mut command = Command::new(&self.program.path);
+        command
+            .args(&self.program.args)
+            .env_clear()
+            .envs(
+                ENVIRONMENT
+                    .iter()
+                    .filter_map(|name| Some((name, env::var_os(name)?))),
+            )
+            .current_dir(directory.work())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = self.spawner.spawn(command).map_err(failed)?;
+        let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let fate = Arc::new(Fate::new(child).map_err(failed)?);
+        let (told, first) = mpsc::channel();
+        let mut child = Child {
+            fate,
+            output: Arc::new(Output::default()),
+            lifeline: None,
+            minder: None,
+        };
+        let (Some(mut lifeline), Some(out), Some(err)) = streams else {
+            return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
+        };
+        let (fate, output) = (child.fate.clone(), child.output.clone());
+        let name = self.name.clone();
+        let listener = tracing::dispatcher::get_default(Clone::clone);
+        let mind = move || {
+            let minder = Minder {
+                plugin: name.as_str(),
+                fate: &fate,
+                output: &output,
+                first: Some(told),
+            };
+            tracing::dispatcher::with_default(&listener, || minder.run(out, err));
+        };
+        let minder = thread::Builder::new().name("plg-minder".to_owned());
+        child.minder = Some(minder.spawn(mind).map_err(failed)?);
+        // One that has ended already is noticed by the line that does not come.
+        let _ = lifeline.write_all(&line);
+        child.lifeline = Some(lifeline);
+        Ok((child, first))
+    }
+
+    /// Waits for the start line, which has to say what the configuration says.
+    fn shake_hands(
+        &self,
+        child: &Child,
+        config: &Config,
+        first: &mpsc::Receiver<First>,
+    ) -> Result<(), ProcessError> {
+        let limit = self.limits.start;
+        let handshake = |problem: String| ProcessError::Handshake {
+            problem,
+            stderr: child.output.errors(),
+        };
+        let line = match first.recv_timeout(limit) {
+            Ok(First::Line(line)) => line,
+            Ok(First::TooLong) => {
+                let limit = wire::MAX_START;
+                return Err(handshake(format!("no line ends within {limit} bytes")));
+            }
+            Ok(First::Closed) | Err(RecvTimeoutError::Disconnected) => {
+                let ending = child.fate.wait(LAST_WORDS);
+                child.output.wait_for_end(LAST_WORDS);
+                let stderr = child.output.errors();
+                return Err(match ending {
+                    Some(ending) => ProcessError::Exited { ending, stderr },
+                    None => handshake("it closed its standard output".to_owned()),
+                });
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let stderr = child.output.errors();
+                return Err(ProcessError::HandshakeTimeout { limit, stderr });
+            }
+        };
+        let line: StartLine =
+            wire::decode(&line, wire::MAX_START).map_err(|error| handshake(error.to_string()))?;
+        let version = self.version.to_string();
+        let (said, wanted) = (line.plg.to_string(), config.protocol.to_string());
+        let pairs = [
+            ("plg", &said, &wanted),
+            ("plugin", &line.plugin, &config.plugin),
+            ("version", &line.version, &version),
+            ("nonce", &line.nonce, &config.nonce),
+            ("address", &line.address, &config.address),
+        ];
+        match pairs.into_iter().find(|(_, said, wanted)| said != wanted) {
+            None => Ok(()),
+            Some((what, found, expected)) => Err(ProcessError::Mismatch {
+                what,
+                found: found
+                    .chars()
+                    .take(256)
+                    .collect::<String>()
+                    .escape_debug()
+                    .to_string(),
+                expected: expected.clone(),
+            }),
+        }
+    }
+}
+
+impl Running {
+    /// A connection that nobody uses.
+    pub(super) fn connect(&self, until: &Until<'_>) -> Result<Connection, ProcessError> {
+        while let Some(connection) = self.pool().pop() {
+            if connection.is_idle() {
+                return Ok(connection);
+            }
+        }
+        Connection::open(&self.directory.socket(), until)
+    }
+
+    /// Keeps a connection for the next call, if it can be used again.
+    pub(super) fn give_back(&self, connection: Connection, answer: &Answer) {
+        if answer.leaves_open(&connection) {
+            let mut pool = self.pool();
+            if pool.len() < POOL {
+                pool.push(connection);
+            }
+        }
+    }
+
+    /// Asks something whose answer is its status.
+    pub(super) fn tell(
+        &self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        until: &Until<'_>,
+    ) -> Result<u16, ProcessError> {
+        let mut connection = self.connect(until)?;
+        http::ask(&mut connection, method, path, body, until)?;
+        let mut answer = Answer::read(&mut connection, until)?;
+        answer.rest(&mut connection, SMALL, until)?;
+        self.give_back(connection, &answer);
+        Ok(answer.status)
+    }
+
+    fn become_ready(&self, limit: Duration) -> Result<(), ProcessError> {
+        let until = Until::within(limit, &self.child.fate);
+        loop {
+            let why = match self.tell("GET", "/healthz", b"", &until) {
+                Ok(200) => return Ok(()),
+                Ok(503) if until.check().is_ok() => {
+                    thread::sleep(READY);
+                    continue;
+                }
+                Ok(status) => format!("`/healthz` answered {status}"),
+                Err(ProcessError::Over) => format!("no answer from `/healthz` within {limit:?}"),
+                Err(error) => match self.child.fate.wait(LAST_WORDS) {
+                    Some(ending) => {
+                        let stderr = self.child.output.errors();
+                        return Err(ProcessError::Exited { ending, stderr });
+                    }
+                    None => error.to_string(),
+                },
+            };
+            return Err(ProcessError::Unhealthy { why });
+        }
+    }
+
+    /// Ends it in order, and kills it if that takes longer than `grace`.
+    pub(super) fn stop(&self, plugin: &PluginName, grace: Duration) {
+        let fate = &self.child.fate;
+        let start = Instant::now();
+        let until = Until::within(SHUTDOWN.min(grace), fate);
+        let heard = self.tell("POST", "/shutdown", b"{}", &until);
+        let patience = match heard {
+            Ok(200..=299) => grace / 5 * 4,
+            _ => Duration::ZERO,
+        };
+        let left = |limit: Duration| limit.saturating_sub(start.elapsed());
+        if fate.wait(left(patience)).is_some() {
+            return;
+        }
+        fate.terminate();
+        if fate.wait(left(grace)).is_some() {
+            return;
+        }
+        let plugin = plugin.as_str();
+        tracing::warn!(
+            plugin,
+            "its process did not end within {grace:?} and is killed"
+        );
+        fate.kill();
+        // Nothing outlives that for long.
+        fate.wait(SHUTDOWN);
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long the end of a child is waited for that has closed what it spoke through.
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(300);

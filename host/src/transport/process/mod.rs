@@ -1,0 +1,32 @@
+//! A plugin that is a program of its own, in a process of its own, spoken to over a socket. What is said is
+//! stated in `PROTOCOL.md`.
+//!
+//! - [`supervisor`]: the transport: a child is started, started again when it died, and stopped.
+//! - [`program`]: which file is run, and with which arguments.
+//! - [`launch`]: from a program to a child that takes calls.
+//! - [`spawner`]: the thread that children are started on.
+//! - [`before_exec`]: what a child does between `fork` and `exec`.
+//! - [`child`]: a running child, its signals and its end.
+//! - [`output`]: what it writes to its standard output and error.
+//! - [`run_directory`]: where its socket is.
+//! - [`connection`], [`http`]: requests and answers.
+//! - [`exchange`]: one call.
+//! - [`error`]: why something of this failed.
+
+mod before_exec;
+mod child;
+mod connection;
+mod error;
+mod exchange;
+mod http;
+mod launch;
+mod output;
+pub(crate) mod program;
+mod run_directory;
+mod spawner;
+mod supervisor;
+
+pub(crate) use error::ProcessError;
+pub(crate) use run_directory::RunRoot;
+pub(crate) use spawner::Spawner;
+pub(crate) use supervisor::{Build, Process};

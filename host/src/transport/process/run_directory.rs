@@ -1,0 +1,208 @@
+//! Where the sockets of children are: a private directory of the host, with one for each child.
+//!
+//! A host holds a lock on its own for as long as it lives. One that nobody holds was left by a host that
+//! was killed, and the next one removes it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use rustix::process::geteuid;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::ProcessError;
+
+/// The directory of one host, made with its first child.
+#[derive(Debug)]
+pub(crate) struct RunRoot {
+    /// Where the app wants it.
+    parent: Option<PathBuf>,
+    made: OnceLock<Made>,
+    next: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Made {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// The directory of one child. It goes when this is dropped.
+#[derive(Debug)]
+pub(super) struct RunDirectory {
+    path: PathBuf,
+    /// The host's directory stands as long as one in it.
+    _root: Arc<RunRoot>,
+}
+
+const PREFIX: &str = "plg-run-";
+const LOCK: &str = "lock";
+/// What the kernel takes as the path of a socket, without the zero at its end.
+const SOCKET_BYTES: usize = 107;
+
+impl RunRoot {
+    pub(crate) fn new(parent: Option<PathBuf>) -> Self {
+        Self {
+            parent,
+            made: OnceLock::new(),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// Makes a directory for a child, with one to work in.
+    pub(super) fn create(self: &Arc<Self>) -> Result<RunDirectory, ProcessError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ProcessError::RunDirectory { path, source }
+        };
+        let made = match self.made.get() {
+            Some(made) => made,
+            None => {
+                let parent = self.parent.clone().unwrap_or_else(parent);
+                sweep(&parent);
+                let made = make(&parent).map_err(failed(&parent))?;
+                self.made.get_or_init(|| made)
+            }
+        };
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let path = made.path.join(number.to_string());
+        let socket = path.join("s");
+        let bytes = socket.as_os_str().len();
+        if bytes > SOCKET_BYTES {
+            let path = socket;
+            let limit = SOCKET_BYTES;
+            return Err(ProcessError::SocketPath { path, bytes, limit });
+        }
+        private(&path).map_err(failed(&path))?;
+        let directory = RunDirectory {
+            path,
+            _root: self.clone(),
+        };
+        let work = directory.work();
+        private(&work).map_err(failed(&work))?;
+        Ok(directory)
+    }
+}
+
+impl RunDirectory {
+    /// Where the child listens.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.path.join("s")
+    }
+
+    /// The child's working directory.
+    pub(super) fn work(&self) -> PathBuf {
+        self.path.join("w")
+    }
+}
+
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!("failed to remove `{}`: {error}", self.path.display());
+        }
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // Another host that takes the lock from now on finds nothing to remove.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// What is this user's alone where the system has such a place, else the directory for temporary files.
+fn parent() -> PathBuf {
+    let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let own = own.filter(|path| {
+        let metadata = fs::metadata(path);
+        metadata.is_ok_and(|found| {
+            found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0
+        })
+    });
+    let temporary = || {
+        let path = std::env::temp_dir();
+        // The name of a socket has to fit behind it.
+        let fits = path.is_absolute() && path.as_os_str().len() <= SOCKET_BYTES / 2;
+        if fits { path } else { "/tmp".into() }
+    };
+    own.unwrap_or_else(temporary)
+}
+
+fn make(parent: &Path) -> io::Result<Made> {
+    loop {
+        let path = parent.join(format!("{PREFIX}{}", random()?));
+        match private(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            outcome => outcome?,
+        }
+        match lock(&path) {
+            Ok(Some(lock)) => return Ok(Made { path, _lock: lock }),
+            // Another host took it for one that was left behind.
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let _ = fs::remove_dir_all(&path);
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Locks the directory at `path`; `None` when somebody has it, or it is not there any more.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let place = path.join(LOCK);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&place)?;
+    if file.try_lock().is_err() {
+        return Ok(None);
+    }
+    let own = file.metadata()?.ino();
+    let is_it = fs::symlink_metadata(&place).is_ok_and(|found| found.ino() == own);
+    Ok(is_it.then_some(file))
+}
+
+/// Removes what hosts of this user left that do not live any more.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry.metadata().is_ok_and(|found| {
+                found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0
+            });
+        let path = entry.path();
+        // One without a lock is about to get one, or was left empty.
+        if !is_ours || (!path.join(LOCK).exists() && fs::remove_dir(&path).is_err()) {
+            continue;
+        }
+        if let Ok(Some(lock)) = lock(&path) {
+            if let Err(error) = fs::remove_dir_all(&path) {
+                tracing::warn!("failed to remove `{}`: {error}", path.display());
+            }
+            drop(lock);
+        }
+    }
+}
+
+fn private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Twelve letters and digits that nobody can guess.
+pub(super) fn random() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        filled += getrandom(&mut bytes[filled..], GetRandomFlags::empty())?;
+    }
+    Ok(data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase())
+}
