@@ -1,13 +1,18 @@
 //! From a bundle to the store to the host: what is installed is what is loaded, to the last bit.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::SystemTime;
 
 use plg_host::store::{Bundle, InstallOptions, Options, Store, TrustAll};
 use plg_host::trust::{Level, Trust, TrustedKey};
 use plg_host::{Error, Host, Phase, Step, Unloaded};
 use plg_packaging::Text;
+use plg_tests::hostile;
 use tempfile::TempDir;
 
 use crate::bundle_load::{bundle, signed};
@@ -294,4 +299,59 @@ fn what_a_revoked_key_signed_is_not_loaded() {
         other.load_installed("loaded").unwrap_err().code(),
         "sig.untrusted"
     );
+}
+
+/// P5 and P6: whatever is refused, one event says so with its code, and what is loaded goes on answering.
+#[test]
+fn each_refusal_is_one_event_and_disturbs_nobody() {
+    let place = Place::new();
+    place.install(1);
+    let loaded = place.host.load_installed("loaded").unwrap();
+    let mut seen = BTreeSet::new();
+    let cases = hostile::cases().into_iter();
+    // One of each kind; the store meets all of them.
+    let cases: Vec<_> = cases
+        .filter(|case| seen.insert((case.row, case.code)))
+        .collect();
+    assert!(cases.len() > 30, "{}", cases.len());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| {
+            let mut calls = 0_u64;
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(number(&loaded, "build"), 1);
+                calls += 1;
+            }
+            calls
+        });
+        // Its own caller must not be left behind by a test that fails.
+        let refuse_all = || {
+            let path = place.directory.path().join("hostile.plg");
+            for case in &cases {
+                fs::write(&path, &case.bytes).unwrap();
+                let mut events = place
+                    .host
+                    .events()
+                    .filter(|event| event.phase != Phase::Before);
+                let error = place.host.install(&path).unwrap_err();
+                assert_eq!(error.code(), case.code, "{}: {error}", case.name);
+                let event = events.next().unwrap();
+                assert_eq!(
+                    (event.step, event.code),
+                    (Step::Install, Some(case.code)),
+                    "{}",
+                    case.name
+                );
+                // The next thing that happens is the next that is told.
+                assert!(place.host.load(Path::new("/nonexistent.so")).is_err());
+                assert_eq!(events.next().unwrap().step, Step::Load, "{}", case.name);
+            }
+        };
+        let outcome = panic::catch_unwind(AssertUnwindSafe(refuse_all));
+        done.store(true, Ordering::Relaxed);
+        assert!(caller.join().unwrap() > 0);
+        if let Err(failure) = outcome {
+            panic::resume_unwind(failure);
+        }
+    });
 }
