@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anstyle::Style;
 use indicatif::HumanBytes;
+use plg_packaging::Manifest;
 use plg_packaging::bundle::{Head, Listed};
 use plg_packaging::sign::Signature;
 use serde_json::{Value, json};
@@ -66,14 +67,7 @@ fn print(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let manifest = &head.parsed.manifest;
-    line(
-        out,
-        "plugin",
-        &format!("{} {}", manifest.name, manifest.version),
-    )?;
-    if let Some(description) = &manifest.description {
-        line(out, "", description.as_str())?;
-    }
+    title(out, manifest)?;
     let labels: Vec<&str> = manifest.labels.iter().map(|label| label.as_str()).collect();
     if !labels.is_empty() {
         line(out, "labels", &labels.join(", "))?;
@@ -110,6 +104,16 @@ fn print(
     }
     line(out, "members", &contents.members.len().to_string())?;
     bundle::print_members(&contents.members, out)
+}
+
+/// Which plugin it is.
+pub(crate) fn title(out: &mut impl Write, manifest: &Manifest) -> io::Result<()> {
+    let title = format!("{} {}", manifest.name, manifest.version);
+    line(out, "plugin", &title)?;
+    match &manifest.description {
+        Some(description) => line(out, "", description.as_str()),
+        None => Ok(()),
+    }
 }
 
 /// One line; a line without a key goes on with the one above.

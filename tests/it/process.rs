@@ -578,12 +578,14 @@ isolated! {
         let programs = Programs::new();
         let host = host();
         let path = programs.plugin("helper", &["ok"]);
-        let helper = thread::scope(|scope| scope.spawn(|| host.load(path).unwrap()).join().unwrap());
+        let load = || (host.load(path).unwrap(), rustix::thread::gettid());
+        let loaded = thread::scope(|scope| scope.spawn(load).join().unwrap());
+        let (helper, thread) = loaded;
         let child = pid(&helper);
-        for _ in 0..20 {
-            thread::sleep(Duration::from_millis(10));
-            assert_eq!(pid(&helper), child);
-        }
+        // Once it is gone, its end has been told to whoever waits for that.
+        let task = format!("/proc/self/task/{}", thread.as_raw_nonzero());
+        wait_until("the thread to be gone", || !Path::new(&task).exists());
+        assert_eq!(pid(&helper), child);
         drop(host);
         assert!(!exists(child));
     }

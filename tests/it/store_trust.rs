@@ -1,6 +1,6 @@
 //! What the trust store has to say when a bundle is installed.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -144,6 +144,28 @@ fn a_change_that_failed_is_not_remembered() {
     assert_eq!(error.code(), "bundle.truncated");
     let older = Sample::new("hello", "1.0.0").signed_by(7).bytes();
     install(&store, &older, &judge(&home)).unwrap();
+}
+
+/// Row 176: what cannot be remembered is not installed, or an older one could follow it.
+#[test]
+fn what_cannot_be_remembered_is_not_installed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let home = scratch.path().join("plg");
+    let store = open(&home);
+    trust(&home)
+        .add(TrustedKey::new(key(7).public_key(), SystemTime::now()))
+        .unwrap();
+    let bundle = |version: &str| Sample::new("hello", version).signed_by(7).bytes();
+    let held = File::create(home.join("trust/trust.lock")).unwrap();
+    held.lock().unwrap();
+    let error = install(&store, &bundle("2.0.0"), &judge(&home)).unwrap_err();
+    assert_eq!(error.code(), "io.failed");
+    assert!(store.current().unwrap().plugins.is_empty());
+    drop(held);
+    install(&store, &bundle("2.0.0"), &judge(&home)).unwrap();
+    store.remove(&[name("hello")], false).unwrap();
+    let error = install(&store, &bundle("1.0.0"), &judge(&home)).unwrap_err();
+    assert_eq!(error.code(), "trust.rollback");
 }
 
 #[test]

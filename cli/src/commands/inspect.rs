@@ -16,7 +16,7 @@ use crate::bundle;
 use crate::exit::Exit;
 use crate::library;
 use crate::output::Output;
-use crate::portrait::{self, line};
+use crate::portrait::{self, line, title};
 use crate::printable::printable;
 use crate::problem::{Failure, Problem};
 use crate::target::Target;
@@ -208,14 +208,7 @@ impl Portrait {
 
 /// What the manifest says about the plugin.
 fn print_manifest(manifest: &Manifest, out: &mut impl Write) -> io::Result<()> {
-    line(
-        out,
-        "plugin",
-        &format!("{} {}", manifest.name, manifest.version),
-    )?;
-    if let Some(description) = &manifest.description {
-        line(out, "", description.as_str())?;
-    }
+    title(out, manifest)?;
     let labels: Vec<&str> = manifest.labels.iter().map(|label| label.as_str()).collect();
     let dependencies: Vec<&str> = manifest
         .dependencies

@@ -14,7 +14,7 @@ use super::bundle::Bundle;
 use super::change::Draft;
 use super::error::StoreError;
 use super::home::names;
-use super::judge::{Asked, Judge, Judged};
+use super::judge::{Asked, Judge, Judged, Refusal};
 use super::records::{self, Records};
 use super::set::{Change, Entry, Set};
 use super::stage::Stage;
@@ -114,18 +114,14 @@ impl Store {
         let draft = with(&before, entries)?;
         let mut published = Vec::new();
         let outcome = publish(writer, &taken, &mut published).and_then(|()| {
+            accept(&taken, judge)?;
             if draft.plugins == before.plugins {
                 return Ok(before.clone());
             }
             writer.commit(draft.plugins, draft.change, draft.before)
         });
         match outcome {
-            Ok(set) => {
-                taken
-                    .iter()
-                    .for_each(|taken| judge.installed(&taken.judged));
-                Ok(Changed::of(&before, set))
-            }
+            Ok(set) => Ok(Changed::of(&before, set)),
             Err(error @ StoreError::Unsettled { .. }) => Err(error),
             Err(error) => {
                 writer.withdraw(&published);
@@ -258,11 +254,7 @@ impl Store {
         };
         let judged = judge
             .judge(&asked)
-            .map_err(|refusal| StoreError::Untrusted {
-                origin: origin.to_owned(),
-                code: refusal.code,
-                source: refusal.source,
-            })?;
+            .map_err(|refusal| untrusted(origin, refusal))?;
         consider_versions(current, &head.parsed.manifest, options)?;
         Ok(judged)
     }
@@ -416,6 +408,17 @@ fn with(current: &Set, entries: Vec<Entry>) -> Result<Draft, StoreError> {
     })
 }
 
+/// Has the judge remember what is about to come into force. What cannot be remembered does not: an older one could
+/// take its place later.
+fn accept(taken: &[Taken], judge: &dyn Judge) -> Result<(), StoreError> {
+    for Taken { entry, judged, .. } in taken {
+        judge
+            .accept(judged)
+            .map_err(|refusal| untrusted(&entry.source, refusal))?;
+    }
+    Ok(())
+}
+
 /// Gives the builds their places; `published` is what nobody had before.
 fn publish(
     writer: &Writer<'_>,
@@ -446,5 +449,13 @@ fn refused(origin: &str, source: BundleError) -> StoreError {
     StoreError::Bundle {
         origin: origin.to_owned(),
         source: Box::new(source),
+    }
+}
+
+fn untrusted(origin: &str, refusal: Refusal) -> StoreError {
+    StoreError::Untrusted {
+        origin: origin.to_owned(),
+        code: refusal.code,
+        source: refusal.source,
     }
 }

@@ -17,8 +17,16 @@ pub trait Judge {
     /// A [`Refusal`], with which nothing of the bundle is used.
     fn judge(&self, asked: &Asked<'_>) -> Result<Judged, Refusal>;
 
-    /// Is told that the bundle is installed.
-    fn installed(&self, _judged: &Judged) {}
+    /// Is told that the bundle is about to come into force, after every byte of it was checked. What the judge has to
+    /// remember of it is remembered now: were it later, a kill in between would let an older bundle in afterwards. If
+    /// the change then fails, that stays remembered, and the same bundle may be installed again.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], with which nothing is installed.
+    fn accept(&self, _judged: &Judged) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
 /// What a judge is asked about.
@@ -143,19 +151,22 @@ impl Named {
 
 impl Judge for Named {
     fn judge(&self, asked: &Asked<'_>) -> Result<Judged, Refusal> {
-        self.look(asked).map_err(|error| Refusal {
-            code: error.code(),
-            source: Box::new(error),
-        })
+        self.look(asked).map_err(Refusal::from)
     }
 
-    fn installed(&self, judged: &Judged) {
-        let remembered = judged
-            .judgement
-            .as_ref()
-            .map(|judgement| self.trust.remember(judgement));
-        if let Some(Err(error)) = remembered {
-            tracing::warn!(code = error.code(), "{error}");
+    fn accept(&self, judged: &Judged) -> Result<(), Refusal> {
+        match &judged.judgement {
+            Some(judgement) => self.trust.remember(judgement).map_err(Refusal::from),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<TrustError> for Refusal {
+    fn from(error: TrustError) -> Self {
+        Self {
+            code: error.code(),
+            source: Box::new(error),
         }
     }
 }
