@@ -12,6 +12,7 @@ use super::image::{Bytes, Image, Scratch};
 use super::library::Library;
 use super::preflight::{Facts, Rules, preflight};
 use super::probe::Prober;
+use crate::contracts::{Asked, Settings};
 use crate::discovery::Candidate;
 use crate::last_words::{Build, Doing, LastWords, Recorded};
 use crate::limits::Limits;
@@ -35,6 +36,8 @@ pub(crate) struct Loader {
     /// Where processes are started, and where their sockets are.
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) run: Arc<RunRoot>,
+    /// What the operator says about programs.
+    pub(crate) settings: Settings,
     /// A fault for tests: maps what the preflight refuses.
     pub(crate) unchecked: bool,
 }
@@ -95,11 +98,23 @@ impl Loader {
             });
         }
         let manifest = candidate.manifest.clone();
+        let config = self.settings.config(&manifest, path)?;
+        let asked = Asked {
+            manifest: &manifest,
+            process,
+            program: &program,
+            path,
+            root: &self.run,
+            spawner: &self.spawner,
+        };
+        let dialect = self.settings.dialect(&asked, &config)?;
         let build = process::Build {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
             generation,
             program,
+            dialect,
+            config,
             file: path.to_owned(),
             bytes: bytes.as_slice().len() as u64,
             digest,

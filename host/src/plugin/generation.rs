@@ -109,6 +109,7 @@ impl Generation {
         match &self.transport {
             Transport::InProcess(code) => code.image()?.digest().ok(),
             Transport::Process(process) => Some(process.digest()),
+            Transport::Builtin(_) => None,
         }
     }
 
@@ -121,6 +122,7 @@ impl Generation {
             }
             // It comes back from its directory, if that still has the same file.
             Transport::Process(process) => (File::open(&self.origin)?, Some(process.digest())),
+            Transport::Builtin(_) => return Err(io::ErrorKind::NotFound.into()),
         };
         Ok(Previous {
             manifest: self.manifest.clone(),
@@ -137,6 +139,7 @@ impl Generation {
         match &self.transport {
             Transport::InProcess(code) => Some(code.image()?.size()),
             Transport::Process(process) => Some(process.bytes()),
+            Transport::Builtin(_) => None,
         }
     }
 
@@ -145,7 +148,7 @@ impl Generation {
     pub(crate) fn next(&self) -> Option<u64> {
         match &self.transport {
             Transport::InProcess(code) => code.next(),
-            Transport::Process(_) => None,
+            Transport::Process(_) | Transport::Builtin(_) => None,
         }
     }
 }

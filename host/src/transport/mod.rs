@@ -1,5 +1,6 @@
 //! How a call reaches a plugin's code.
 
+mod builtin;
 mod in_process;
 pub(crate) mod process;
 #[cfg(test)]
@@ -12,8 +13,10 @@ use plg_plugin_api::abi::status;
 
 use crate::context::Context;
 use crate::context::frame::Call;
+use crate::contracts::Offered;
 use crate::plugin::thread::Here;
 
+pub(crate) use builtin::Builtin;
 pub(crate) use in_process::{InProcess, wait};
 use process::Process;
 
@@ -28,6 +31,8 @@ pub(crate) enum Transport {
     InProcess(InProcess),
     /// A process of its own.
     Process(Arc<Process>),
+    /// Compiled into the app.
+    Builtin(Box<Builtin>),
 }
 
 /// Why code that is no longer called is still there. [`Unloaded`](crate::Unloaded) shows it.
@@ -76,6 +81,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.execute(here, context, call, depth),
             Self::Process(process) => far(process, here, context, call, depth),
+            Self::Builtin(code) => code.execute(here, context, call, depth),
         }
     }
 
@@ -99,6 +105,10 @@ impl Transport {
                 process.stop();
                 Ok(())
             }
+            Self::Builtin(code) => {
+                code.stop(here, call);
+                Ok(())
+            }
         }
     }
 
@@ -107,6 +117,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.init(here, context, call),
             Self::Process(process) => Some(process.init(context)),
+            Self::Builtin(code) => code.init(here, context, call),
         }
     }
 
@@ -115,6 +126,16 @@ impl Transport {
         match self {
             Self::InProcess(_) => "in-process",
             Self::Process(_) => "process",
+            Self::Builtin(_) => "builtin",
+        }
+    }
+
+    /// The contracts that it says it offers.
+    pub(crate) fn offered(&self) -> Option<&Offered> {
+        match self {
+            Self::InProcess(_) => None,
+            Self::Process(process) => process.offered(),
+            Self::Builtin(code) => Some(code.offered()),
         }
     }
 
@@ -122,7 +143,7 @@ impl Transport {
     pub(crate) fn mapped_bytes(&self) -> usize {
         match self {
             Self::InProcess(code) => code.mapped_bytes(),
-            Self::Process(_) => 0,
+            Self::Process(_) | Self::Builtin(_) => 0,
         }
     }
 
@@ -130,7 +151,7 @@ impl Transport {
     pub(crate) fn state_version(&self) -> Option<u32> {
         match self {
             Self::InProcess(code) => code.state_version(),
-            Self::Process(_) => None,
+            Self::Process(_) | Self::Builtin(_) => None,
         }
     }
 
@@ -138,7 +159,7 @@ impl Transport {
     pub(crate) fn save(&self, here: &Here, context: &mut Context, call: &Call<'_>) -> Option<i32> {
         match self {
             Self::InProcess(code) => code.save(here, context, call),
-            Self::Process(_) => Some(status::FAILED),
+            Self::Process(_) | Self::Builtin(_) => Some(status::FAILED),
         }
     }
 
@@ -152,7 +173,7 @@ impl Transport {
     ) -> Option<i32> {
         match self {
             Self::InProcess(code) => code.restore(here, context, call),
-            Self::Process(_) => Some(status::FAILED),
+            Self::Process(_) | Self::Builtin(_) => Some(status::FAILED),
         }
     }
 }
