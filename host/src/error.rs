@@ -9,6 +9,7 @@ use crate::deps::DependencyError;
 use crate::discovery::DiscoverError;
 use crate::host::HostError;
 use crate::loader::LoadError;
+use crate::policy::PolicyError;
 use crate::store::StoreError;
 use crate::trust::TrustError;
 use crate::upgrade::UpgradeError;
@@ -44,6 +45,9 @@ pub enum Error {
     /// The trust store refuses, or cannot be used.
     #[error(transparent)]
     Trust(Box<TrustError>),
+    /// The operator's policy stands against it.
+    #[error(transparent)]
+    Policy(Box<PolicyError>),
     /// The host itself cannot do it.
     #[error(transparent)]
     Host(Box<HostError>),
@@ -88,6 +92,7 @@ impl Error {
             Self::Contract(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Trust(error) => error.code(),
+            Self::Policy(error) => error.code(),
             Self::Host(error) => error.code(),
             Self::NotFound { .. } => "plugin.not_found",
             Self::NotLoaded { .. } => "plugin.unloaded",
@@ -130,6 +135,7 @@ boxed!(
     ContractError => Contract,
     StoreError => Store,
     TrustError => Trust,
+    PolicyError => Policy,
     HostError => Host
 );
 

@@ -11,6 +11,7 @@ use crate::inner::{Inner, take_turn};
 use crate::loader::Mapped;
 use crate::plugin::Handle;
 use crate::plugin::generation::Generation;
+use crate::policy::{Placed, Placement};
 use crate::transport::{Builtin, Transport};
 
 impl Inner {
@@ -57,6 +58,14 @@ impl Inner {
             manifest: manifest.clone(),
             code: Transport::Builtin(Box::new(Builtin::new(manifest.name.clone(), code))),
             recorded: None,
+            placed: Placed {
+                placement: Placement::InProcess,
+                because: String::new(),
+                fallback: false,
+                insist: true,
+                grants: Vec::new(),
+            },
+            conduct: None,
         };
         let generation = Generation::new(turn.next_number(), candidate, mapped, room);
         let generation = self.make_ready(&plugin, &turn, candidate, Arc::new(generation))?;

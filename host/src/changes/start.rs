@@ -18,6 +18,7 @@ use crate::plugin::record::Plugin;
 use crate::plugin::thread::{HERE, Number};
 use crate::plugin::turn::Turn;
 use crate::plugin::workers::{self, Outcome, Place, Until};
+use crate::policy::Placed;
 use crate::transport::Transport;
 use crate::upgrade::UpgradeError;
 
@@ -46,9 +47,22 @@ impl Inner {
         candidate: &Candidate,
         known: Known,
     ) -> Result<Arc<Generation>, Error> {
+        let placed = self.place(candidate)?;
+        self.start_at(plugin, turn, candidate, known, placed)
+    }
+
+    /// As [`start`](Self::start), there.
+    pub(super) fn start_at(
+        &self,
+        plugin: &Arc<Plugin>,
+        turn: &Turn<'_>,
+        candidate: &Candidate,
+        known: Known,
+        placed: Placed,
+    ) -> Result<Arc<Generation>, Error> {
         let room = self.room(plugin)?;
         let number = turn.next_number();
-        let mapped = self.setup.loader.open(candidate, known, number)?;
+        let mapped = self.setup.loader.open(candidate, known, number, placed)?;
         let generation = Arc::new(Generation::new(number, candidate, mapped, room));
         self.make_ready(plugin, turn, candidate, generation)
     }

@@ -23,6 +23,7 @@ mod native;
 mod native_load;
 mod pack;
 mod plugin;
+mod policy;
 mod process;
 mod signature;
 mod state;
@@ -170,6 +171,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         native_load::ROWS,
         pack::ROWS,
         plugin::ROWS,
+        policy::ROWS,
         process::ROWS,
         upgrade::ROWS,
         signature::ROWS,

@@ -174,19 +174,23 @@ impl Inner {
         let directory = path.parent().unwrap_or(path);
         let program = Program::find(directory, &process)
             .map_err(|error| (error.code(), error.to_string()))?;
-        let loader = &self.setup.loader;
-        capabilities::ask(&program, &plugin, &loader.run, &loader.spawner)
-            .map_err(|problem| ("contract.capabilities", problem))?;
         let mut manifest = Manifest::minimal(plugin.clone(), Version::new(0, 0, 0));
         manifest.process = Some(process);
-        names.insert(plugin, path.to_owned());
-        Ok(Some(Candidate {
+        let candidate = Candidate {
             manifest,
             library: path.to_owned(),
             directory: Some(directory.to_owned()),
             warnings: Vec::new(),
             installed: None,
-        }))
+        };
+        // What may not be loaded is not asked either: that would run it.
+        self.place(&candidate)
+            .map_err(|error| (error.code(), error.to_string()))?;
+        let loader = &self.setup.loader;
+        capabilities::ask(&program, &plugin, &loader.run, &loader.spawner)
+            .map_err(|problem| ("contract.capabilities", problem))?;
+        names.insert(plugin, path.to_owned());
+        Ok(Some(candidate))
     }
 }
 

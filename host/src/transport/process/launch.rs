@@ -1,8 +1,9 @@
 //! From a program to a child that takes calls.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -24,6 +25,7 @@ use super::program::{self, Program};
 use super::run_directory::{self, RunDirectory, RunRoot};
 use super::spawner::Spawner;
 use crate::limits::Limits;
+use crate::loader::image::Image;
 
 /// A build of a plugin that runs in a process of its own.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub(crate) struct Build {
     pub(crate) file: PathBuf,
     pub(crate) bytes: u64,
     pub(crate) digest: Digest,
+    /// The library, if the program is a runner that serves one.
+    pub(crate) given: Option<Given>,
     /// After how long without a call it may end by itself.
     pub(crate) idle: Option<Duration>,
     pub(crate) root: Arc<RunRoot>,
@@ -46,9 +50,19 @@ pub(crate) struct Build {
     pub(crate) limits: Arc<Limits>,
 }
 
+/// A library for a runner: the very bytes that were checked.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) image: Image,
+    /// What the child gets; the arguments of the program name its number.
+    pub(crate) file: File,
+}
+
 /// A child that takes calls.
 #[derive(Debug)]
 pub(super) struct Running {
+    /// The version of the state that it hands over, if it does.
+    pub(super) state: Option<u32>,
     /// Ends before its directory goes.
     pub(super) child: Child,
     address: Address,
@@ -73,7 +87,7 @@ impl Build {
     /// Starts a child and waits until it takes calls.
     pub(super) fn launch(&self) -> Result<Running, ProcessError> {
         let unchanged = |bytes: Vec<u8>| Digest::of(&bytes) == self.digest;
-        if !fs::read(&self.file).is_ok_and(unchanged) {
+        if self.given.is_none() && !fs::read(&self.file).is_ok_and(unchanged) {
             let path = self.file.clone();
             return Err(ProcessError::Changed { path });
         }
@@ -107,9 +121,12 @@ impl Build {
         let told = Told::line(line);
         let (child, first) = self.spawn(&directory, &told)?;
         let line = self.first_line(&child, &first)?;
-        self.shake_hands(&child, &config, &line)?;
+        let state = self.shake_hands(&child, &config, &line)?;
         let address = Address::Unix(directory.socket());
-        Ok(Running::new(child, address, directory, told.traces))
+        Ok(Running {
+            state,
+            ..Running::new(child, address, directory, told.traces)
+        })
     }
 
     pub(super) fn spawn(
@@ -136,7 +153,8 @@ impl Build {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = self.spawner.spawn(command).map_err(failed)?;
+        let given = self.given.as_ref().map(|given| given.file.as_fd());
+        let mut child = self.spawner.spawn(command, given).map_err(failed)?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let fate = Arc::new(Fate::new(child).map_err(failed)?);
         let (teller, first) = mpsc::channel();
@@ -203,8 +221,9 @@ impl Build {
         }
     }
 
-    /// Reads the start line, which has to say what the configuration says.
-    fn shake_hands(&self, child: &Child, config: &Config, line: &[u8]) -> Result<(), ProcessError> {
+    /// Reads the start line, which has to say what the configuration says. It says besides which state the
+    /// child hands over.
+    fn shake_hands(&self, child: &Child, config: &Config, line: &[u8]) -> Result<Option<u32>, ProcessError> {
         let line: StartLine =
             wire::decode(line, wire::MAX_START).map_err(|error| ProcessError::Handshake {
                 problem: error.to_string(),
@@ -220,7 +239,7 @@ impl Build {
             ("address", &line.address, &config.address),
         ];
         match pairs.into_iter().find(|(_, said, wanted)| said != wanted) {
-            None => Ok(()),
+            None => Ok(line.state),
             Some((what, found, expected)) => Err(ProcessError::Mismatch {
                 what,
                 found: found
@@ -243,6 +262,7 @@ impl Running {
         traces: Traces,
     ) -> Self {
         Self {
+            state: None,
             child,
             address,
             _directory: directory,

@@ -61,7 +61,9 @@ pub(crate) fn ask(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = spawner.spawn(command).map_err(|error| error.to_string())?;
+    let mut child = spawner
+        .spawn(command, None)
+        .map_err(|error| error.to_string())?;
     let streams = (child.stdout.take(), child.stderr.take());
     let fate = Fate::new(child).map_err(|error| error.to_string())?;
     let outcome = listen(plugin, &fate, streams);
