@@ -187,7 +187,8 @@ impl Inner {
         self.place(&candidate)
             .map_err(|error| (error.code(), error.to_string()))?;
         let loader = &self.setup.loader;
-        capabilities::ask(&program, &plugin, &loader.run, &loader.spawner)
+        let limit = options.capabilities_timeout;
+        capabilities::ask(&program, &plugin, &loader.run, &loader.spawner, limit)
             .map_err(|problem| ("contract.capabilities", problem))?;
         names.insert(plugin, path.to_owned());
         Ok(Some(candidate))

@@ -23,6 +23,10 @@ pub struct ContractOptions {
     pub idle_timeout: Duration,
     /// How long a call without a deadline of its own may take; 30 seconds by default.
     pub timeout: Duration,
+    /// How long a plugin may take to take calls after it was started; 30 seconds by default.
+    pub start_timeout: Duration,
+    /// How long it may take to say what it offers; 10 seconds by default.
+    pub capabilities_timeout: Duration,
     /// The configuration: what the plugin is given for each type of it, none by default. The operator's configuration
     /// of one plugin adds its members to this, as JSON, and comes first.
     pub config: BTreeMap<String, Vec<u8>>,
@@ -46,6 +50,8 @@ impl Default for ContractOptions {
         Self {
             idle_timeout: Duration::from_secs(3600),
             timeout: Duration::from_secs(30),
+            start_timeout: Duration::from_secs(30),
+            capabilities_timeout: Duration::from_secs(10),
             config: BTreeMap::new(),
             only_declared_config: false,
             accept_any_2xx: false,
@@ -61,6 +67,8 @@ impl fmt::Debug for ContractOptions {
         f.debug_struct("ContractOptions")
             .field("idle_timeout", &self.idle_timeout)
             .field("timeout", &self.timeout)
+            .field("start_timeout", &self.start_timeout)
+            .field("capabilities_timeout", &self.capabilities_timeout)
             .field("config", &self.config.keys())
             .field("only_declared_config", &self.only_declared_config)
             .field("accept_any_2xx", &self.accept_any_2xx)

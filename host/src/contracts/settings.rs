@@ -90,7 +90,8 @@ impl Settings {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let options = found.get(name).unwrap_or(&self.options).clone();
         drop(found);
-        let said = capabilities::ask(asked.program, name, asked.root, asked.spawner);
+        let limit = options.capabilities_timeout;
+        let said = capabilities::ask(asked.program, name, asked.root, asked.spawner, limit);
         let said = said.map_err(|problem| refused(asked.path, "contract.capabilities", problem))?;
         let config = contracts::config_types(&options, config, &said.config_types);
         let config = config.map_err(|missing| {

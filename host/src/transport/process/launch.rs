@@ -223,7 +223,12 @@ impl Build {
 
     /// Reads the start line, which has to say what the configuration says. It says besides which state the
     /// child hands over.
-    fn shake_hands(&self, child: &Child, config: &Config, line: &[u8]) -> Result<Option<u32>, ProcessError> {
+    fn shake_hands(
+        &self,
+        child: &Child,
+        config: &Config,
+        line: &[u8],
+    ) -> Result<Option<u32>, ProcessError> {
         let line: StartLine =
             wire::decode(line, wire::MAX_START).map_err(|error| ProcessError::Handshake {
                 problem: error.to_string(),

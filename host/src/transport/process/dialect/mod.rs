@@ -72,7 +72,7 @@ impl Dialect {
     pub(super) fn patience(&self, limits: &Limits) -> Duration {
         match self {
             Self::Native => limits.start,
-            Self::Contracts(contracts) => contracts.patience(limits),
+            Self::Contracts(contracts) => contracts.patience(),
         }
     }
 

@@ -27,8 +27,6 @@ pub(crate) struct Capabilities {
     pub(crate) config_types: Vec<String>,
 }
 
-/// How long it may take.
-const LIMIT: Duration = Duration::from_secs(10);
 /// The most bytes that it may say.
 const MOST: usize = 1 << 20;
 /// How long what it wrote is still read after its end, though somebody else may hold the stream.
@@ -44,6 +42,7 @@ pub(crate) fn ask(
     plugin: &PluginName,
     root: &Arc<RunRoot>,
     spawner: &Spawner,
+    limit: Duration,
 ) -> Result<Capabilities, String> {
     let directory = root.create().map_err(|error| error.to_string())?;
     program::check_format(&program.path).map_err(|error| error.to_string())?;
@@ -66,7 +65,7 @@ pub(crate) fn ask(
         .map_err(|error| error.to_string())?;
     let streams = (child.stdout.take(), child.stderr.take());
     let fate = Fate::new(child).map_err(|error| error.to_string())?;
-    let outcome = listen(plugin, &fate, streams);
+    let outcome = listen(plugin, &fate, streams, limit);
     fate.kill();
     fate.reap();
     parse(&outcome?)
@@ -78,17 +77,22 @@ type Streams = (
 );
 
 /// Everything that it says until it ends well.
-fn listen(plugin: &PluginName, fate: &Fate, (out, err): Streams) -> Result<Vec<u8>, String> {
+fn listen(
+    plugin: &PluginName,
+    fate: &Fate,
+    (out, err): Streams,
+    limit: Duration,
+) -> Result<Vec<u8>, String> {
     let (mut out, mut err) = (out.and_then(nonblocking), err.and_then(nonblocking));
     let (mut text, output) = (Vec::new(), Output::default());
     let mut log = Log::new(plugin.as_str());
-    let mut end = Instant::now() + LIMIT;
+    let mut end = Instant::now() + limit;
     loop {
         let has_ended = fate.ending().is_some();
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() && !has_ended {
             let said = output.errors();
-            return Err(format!("no answer within {LIMIT:?}{}", Said(&said)));
+            return Err(format!("no answer within {limit:?}{}", Said(&said)));
         }
         if has_ended && (left.is_zero() || (out.is_none() && err.is_none())) {
             break;

@@ -22,7 +22,6 @@ use serde_json::{Map, Value, json};
 use super::{Told, Traces};
 use crate::context::Context;
 use crate::contracts::{ContractOptions, Offered};
-use crate::limits::Limits;
 use crate::transport::process::connection::{Address, Until};
 use crate::transport::process::error::{Ending, ProcessError};
 use crate::transport::process::exchange::Exchange;
@@ -53,8 +52,6 @@ pub(crate) struct Activity {
     swept: Once,
 }
 
-/// How long a child may take until it is ready, if calls may.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a child that is not ready yet is asked again.
 const READY: Duration = Duration::from_millis(100);
 /// The most bytes of the configuration: what the kernel takes as one argument.
@@ -101,8 +98,8 @@ impl Contracts {
         }
     }
 
-    pub(super) fn patience(&self, limits: &Limits) -> Duration {
-        limits.start.max(PATIENCE)
+    pub(super) fn patience(&self) -> Duration {
+        self.options.start_timeout
     }
 
     /// Whether a child that ended so was idle for as long as it may be. Its status says nothing: it is 1 when all is
