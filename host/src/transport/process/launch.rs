@@ -73,7 +73,7 @@ pub(super) struct Running {
 }
 
 /// The variables that a child is given, if the host has them.
-pub(super) const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
+const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
 /// Connections that are kept for the next calls.
 const POOL: usize = 16;
 /// How often a child that is not ready yet is asked again.
@@ -139,20 +139,8 @@ impl Build {
             source,
         };
         program::check_format(&self.program.path).map_err(failed)?;
-        let mut command = Command::new(&self.program.path);
-        command
-            .args(&self.program.args)
-            .args(&told.args)
-            .env_clear()
-            .envs(
-                ENVIRONMENT
-                    .iter()
-                    .filter_map(|name| Some((name, env::var_os(name)?))),
-            )
-            .current_dir(directory.work())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let mut command = command(&self.program, directory);
+        command.args(&told.args);
         let given = self.given.as_ref().map(|given| given.file.as_fd());
         let mut child = self.spawner.spawn(command, given).map_err(failed)?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -257,6 +245,23 @@ impl Build {
             }),
         }
     }
+}
+
+/// What is run, and what it gets of the host.
+pub(super) fn command(program: &Program, directory: &RunDirectory) -> Command {
+    let environment = ENVIRONMENT
+        .iter()
+        .filter_map(|name| Some((name, env::var_os(name)?)));
+    let mut command = Command::new(&program.path);
+    command
+        .args(&program.args)
+        .env_clear()
+        .envs(environment)
+        .current_dir(directory.work())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 impl Running {

@@ -1,7 +1,6 @@
 //! What a program offers: it is run with the word `capabilities`, and says so on its standard output.
 
-use std::env;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::contracts::{ContractType, Offered};
 use crate::transport::process::child::Fate;
 use crate::transport::process::error::Said;
-use crate::transport::process::launch::ENVIRONMENT;
+use crate::transport::process::launch;
 use crate::transport::process::output::{Log, Output, nonblocking, read};
 use crate::transport::process::program::{self, Program};
 use crate::transport::process::{RunRoot, Spawner};
@@ -46,20 +45,8 @@ pub(crate) fn ask(
 ) -> Result<Capabilities, String> {
     let directory = root.create().map_err(|error| error.to_string())?;
     program::check_format(&program.path).map_err(|error| error.to_string())?;
-    let mut command = Command::new(&program.path);
-    command
-        .args(&program.args)
-        .arg("capabilities")
-        .env_clear()
-        .envs(
-            ENVIRONMENT
-                .iter()
-                .filter_map(|name| Some((name, env::var_os(name)?))),
-        )
-        .current_dir(directory.work())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut command = launch::command(program, &directory);
+    command.arg("capabilities").stdin(Stdio::null());
     let mut child = spawner
         .spawn(command, None)
         .map_err(|error| error.to_string())?;

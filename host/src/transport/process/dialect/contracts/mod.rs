@@ -3,12 +3,14 @@
 //! - [`capabilities`]: what a program offers, asked before it is loaded.
 //! - [`start_line`]: where a child says that it listens.
 //! - [`place`]: the names of its socket and lock file, and what is left of others.
+//! - [`port`]: who listens on a port.
 //! - [`request`]: labels and values as requests.
 //! - [`answer`]: answers as values and errors.
 
 mod answer;
 pub(crate) mod capabilities;
 mod place;
+mod port;
 mod request;
 mod start_line;
 
@@ -91,6 +93,18 @@ impl Contracts {
                 && !told.traces.0.contains(path)
             {
                 told.traces.0.push(path.clone());
+            }
+            if let Address::Tcp(addresses) = &address {
+                let held = addresses.first().map(|address| address.port());
+                let held = held.map(|port| port::is_held_by(&child.fate, port));
+                let why = match held {
+                    Some(Ok(true)) => None,
+                    Some(Err(error)) => Some(format!("nobody can tell who listens: {error}")),
+                    _ => Some("it does not listen there, or not alone".to_owned()),
+                };
+                if let Some(why) = why {
+                    return Err(ProcessError::Unhealthy { why });
+                }
             }
             self.activity.begin();
             let traces = std::mem::take(&mut told.traces);
