@@ -235,6 +235,16 @@ fn a_plugin_may_say_in_several_ways_where_it_listens() {
     let place = programs.path().join("squatter");
     let squatter = UnixListener::bind(&place).unwrap();
     let squat = place.to_str().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = with(
+        &programs,
+        "port",
+        &["port_squatted", &port.local_addr().unwrap().to_string()],
+        json!({ "transport": "tcp" }),
+    );
+    let (code, text) = failure(host.load(path));
+    assert_eq!(code, "proc.unhealthy");
+    assert!(text.contains("does not listen there"), "{text}");
     let cases = [
         (
             "foreign",
