@@ -62,14 +62,15 @@ pub(super) struct Running {
     /// Ends before its directory goes.
     pub(super) child: Child,
     directory: RunDirectory,
+    /// How many connections are kept for the next calls: a child may take a closed one for one of those that it
+    /// has to serve, until it notices.
+    most: usize,
     /// Connections that nobody uses just now.
     pool: Mutex<Vec<Connection>>,
 }
 
 /// The variables that a child is given, if the host has them.
 const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
-/// Connections that are kept for the next calls.
-const POOL: usize = 16;
 /// How often a child that is not ready yet is asked again.
 const READY: Duration = Duration::from_millis(10);
 /// How long a child may take to answer that it ends.
@@ -98,6 +99,7 @@ impl Build {
             address: format!("unix:{}", directory.socket().display()),
             token: None,
             idle_ms: self.idle.and_then(|idle| idle.as_millis().try_into().ok()),
+            calls: u32::try_from(self.limits.in_flight).ok(),
             config: serde_json::Map::new(),
         };
         let start = Instant::now();
@@ -107,6 +109,7 @@ impl Build {
             state,
             child,
             directory,
+            most: self.limits.in_flight,
             pool: Mutex::default(),
         };
         let left = self.limits.start.saturating_sub(start.elapsed());
@@ -249,7 +252,7 @@ impl Running {
     pub(super) fn give_back(&self, connection: Connection, answer: &Answer) {
         if answer.leaves_open(&connection) {
             let mut pool = self.pool();
-            if pool.len() < POOL {
+            if pool.len() < self.most {
                 pool.push(connection);
             }
         }
