@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use plg_host::policy::{Level, Policy, Rule};
 use plg_host::{Context, Handle, Host, Limits, Unloaded, Value};
-use plg_tests::isolated;
+use plg_tests::{child, fixtures::plg, isolated};
 
 use crate::support::programs::{self, Programs};
 use crate::support::{Variant, library, program, wait_until};
@@ -297,6 +298,39 @@ isolated! {
         assert_eq!(value(&bad, "fine", "fine"), Some(Value::Bool(true)));
         assert_eq!(std::process::id(), before);
     }
+}
+
+/// What a manifest says needs no host of its own that isolates.
+#[test]
+fn a_manifest_can_have_its_library_served() {
+    let bin = plg().parent().unwrap().to_str().unwrap().to_owned();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let test = "isolate::a_manifest_can_have_its_library_served";
+    child::run(test, &[("PATH", &path)], || {
+        let directory = tempfile::tempdir().unwrap();
+        let members = r#""process": { "exec": "plg", "args": ["runner", "served.lib"] }"#;
+        let place = plugin_in(directory.path(), members);
+        fs::rename(place.join("libfixture_good.so"), place.join("served.lib")).unwrap();
+        let host = Host::builder().build().unwrap();
+        let plugin = host.load(&place).unwrap();
+        assert_eq!(transport(&host, "fixture-good").0, "process");
+        assert_eq!(value(&plugin, "count", "count"), Some(Value::I64(1)));
+    });
+    let out = Command::new(plg())
+        .arg("runner")
+        .arg(good())
+        .arg("capabilities")
+        .output()
+        .unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(manifest["name"], "fixture-good");
+    let out = Command::new(plg())
+        .arg("runner")
+        .arg("/nowhere.so")
+        .output()
+        .unwrap();
+    assert!(!out.status.success());
+    assert!(String::from_utf8_lossy(&out.stderr).contains("/nowhere.so"));
 }
 
 #[test]
