@@ -68,14 +68,15 @@ pub(super) struct Running {
     address: Address,
     _directory: RunDirectory,
     _traces: Traces,
+    /// How many connections are kept for the next calls: a child may take a closed one for one of those that it
+    /// has to serve, until it notices.
+    most: usize,
     /// Connections that nobody uses just now.
     pool: Mutex<Vec<Connection>>,
 }
 
 /// The variables that a child is given, if the host has them.
 const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
-/// Connections that are kept for the next calls.
-const POOL: usize = 16;
 /// How often a child that is not ready yet is asked again.
 pub(super) const READY: Duration = Duration::from_millis(10);
 /// How long a child may take to answer that it ends.
@@ -113,6 +114,7 @@ impl Build {
             address: format!("unix:{}", directory.socket().display()),
             token: None,
             idle_ms: self.idle.and_then(|idle| idle.as_millis().try_into().ok()),
+            calls: u32::try_from(self.limits.in_flight).ok(),
             config: self.config.clone(),
         };
         let mut line = wire::encode(&config, wire::MAX_CONFIG - 1)
@@ -125,7 +127,7 @@ impl Build {
         let address = Address::Unix(directory.socket());
         Ok(Running {
             state,
-            ..Running::new(child, address, directory, told.traces)
+            ..Running::new(self, child, address, directory, told.traces)
         })
     }
 
@@ -266,6 +268,7 @@ pub(super) fn command(program: &Program, directory: &RunDirectory) -> Command {
 
 impl Running {
     pub(super) fn new(
+        build: &Build,
         child: Child,
         address: Address,
         directory: RunDirectory,
@@ -277,6 +280,7 @@ impl Running {
             address,
             _directory: directory,
             _traces: traces,
+            most: build.limits.in_flight,
             pool: Mutex::default(),
         }
     }
@@ -295,7 +299,7 @@ impl Running {
     pub(super) fn give_back(&self, connection: Connection, answer: &Answer) {
         if answer.leaves_open(&connection) {
             let mut pool = self.pool();
-            if pool.len() < POOL {
+            if pool.len() < self.most {
                 pool.push(connection);
             }
         }

@@ -108,7 +108,7 @@ impl Contracts {
             }
             self.activity.begin();
             let traces = std::mem::take(&mut told.traces);
-            return Ok(Running::new(child, address, directory, traces));
+            return Ok(Running::new(build, child, address, directory, traces));
         }
     }
 
