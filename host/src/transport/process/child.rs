@@ -128,12 +128,9 @@ impl Fate {
     pub(super) fn sockets(&self) -> io::Result<BTreeSet<String>> {
         let mut sockets = BTreeSet::new();
         for entry in fs::read_dir("/proc")?.flatten() {
-            let number = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok());
-            let pid = number.and_then(Pid::from_raw);
-            if !pid.is_some_and(|pid| self.is_member(pid)) {
+            // The kernel's own threads are in a group that `getpgid` of this library panics at.
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            if group_in(&stat) != Some(self.pid.as_raw_nonzero().get()) {
                 continue;
             }
             // It may have ended meanwhile.
@@ -167,6 +164,12 @@ impl Drop for Child {
             let _ = minder.join();
         }
     }
+}
+
+/// The group of a process, by its line in `/proc`. Its name stands in brackets and may have brackets and blanks.
+fn group_in(stat: &str) -> Option<i32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(2)?.parse().ok()
 }
 
 fn kill_group(group: Pid) {

@@ -1,6 +1,7 @@
 //! The transport: one child for all calls of a build, started again by the next call when it died.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -312,7 +313,14 @@ impl Process {
         let listener = tracing::dispatcher::get_default(Clone::clone);
         let start = move || {
             tracing::dispatcher::with_default(&listener, || {
-                let outcome = own.build.launch();
+                // Whoever waits for the start is told, whatever becomes of it.
+                let launch = AssertUnwindSafe(|| own.build.launch());
+                let outcome = catch_unwind(launch).unwrap_or_else(|payload| {
+                    // Its drop could panic as well.
+                    std::mem::forget(payload);
+                    let why = "the host panicked while it started it".to_owned();
+                    Err(ProcessError::Unhealthy { why })
+                });
                 own.started(outcome);
             });
         };
