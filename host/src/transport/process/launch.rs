@@ -323,8 +323,10 @@ impl Running {
 
     fn become_ready(&self, dialect: &Dialect, limit: Duration) -> Result<(), ProcessError> {
         let until = Until::within(limit, &self.child.fate);
+        let mut last = None;
         loop {
             let answer = self.tell("GET", "/healthz", b"", &until);
+            last = answer.as_ref().ok().copied().or(last);
             if let Some(pause) = dialect.asks_again(&answer)
                 && until.check().is_ok()
                 && self.child.fate.wait(pause).is_none()
@@ -341,10 +343,14 @@ impl Running {
                 let stderr = self.child.output.errors();
                 return Err(ProcessError::Exited { ending, stderr });
             }
-            let why = match answer {
-                Ok(status) => format!("`/healthz` answered {status}"),
-                Err(ProcessError::Over) => format!("no answer from `/healthz` within {limit:?}"),
-                Err(error) => error.to_string(),
+            let why = match (answer, last) {
+                (Ok(status), _) | (Err(ProcessError::Over), Some(status)) => {
+                    format!("`/healthz` answered {status}")
+                }
+                (Err(ProcessError::Over), None) => {
+                    format!("no answer from `/healthz` within {limit:?}")
+                }
+                (Err(error), _) => error.to_string(),
             };
             return Err(ProcessError::Unhealthy { why });
         }
