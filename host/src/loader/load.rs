@@ -12,6 +12,7 @@ use super::image::{Bytes, Image, Scratch};
 use super::library::Library;
 use super::preflight::{Facts, Rules, code, preflight};
 use super::probe::Prober;
+use crate::contracts::{Asked, Settings};
 use crate::discovery::Candidate;
 use crate::last_words::{Build, Doing, LastWords, Recorded};
 use crate::limits::Limits;
@@ -20,6 +21,7 @@ use crate::plugin::trial::{Bounds, Trial};
 use crate::policy::{Placed, Placement};
 use crate::quarantine::{self, Cause, Quarantine};
 use crate::runner;
+use crate::transport::process::dialect::Dialect;
 use crate::transport::process::program::Program;
 use crate::transport::process::{self, Process, RunRoot, Spawner};
 use crate::transport::{InProcess, Transport};
@@ -38,6 +40,8 @@ pub(crate) struct Loader {
     /// Where processes are started, and where their sockets are.
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) run: Arc<RunRoot>,
+    /// What the operator says about programs.
+    pub(crate) settings: Settings,
     /// The program that serves libraries in processes of their own.
     pub(crate) runner: Option<PathBuf>,
     /// A fault for tests: maps what the preflight refuses.
@@ -113,11 +117,23 @@ impl Loader {
             });
         }
         let manifest = candidate.manifest.clone();
+        let config = self.settings.config(&manifest, path)?;
+        let asked = Asked {
+            manifest: &manifest,
+            process,
+            program: &program,
+            path,
+            root: &self.run,
+            spawner: &self.spawner,
+        };
+        let dialect = self.settings.dialect(&asked, &config)?;
         let build = process::Build {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
             generation,
             program,
+            dialect,
+            config,
             file: path.to_owned(),
             bytes: bytes.as_slice().len() as u64,
             digest,
@@ -173,6 +189,8 @@ impl Loader {
             version: manifest.version.clone(),
             generation,
             program: Program::runner(runner, runner::arguments(&file, name, &version)),
+            dialect: Dialect::Native,
+            config: serde_json::Map::new(),
             file: path.to_owned(),
             bytes: image.size(),
             digest: digest(&image)?,
