@@ -248,18 +248,13 @@ impl Inner {
 
 /// The bytes of a build that is loaded.
 fn known(generation: &Generation) -> Result<Known, Error> {
-    let origin = &generation.origin;
     let missing = || LoadError::Image {
-        path: origin.clone(),
+        path: generation.origin.clone(),
         source: io::ErrorKind::NotFound.into(),
     };
     let image = generation.transport.library().ok_or_else(missing)?;
-    let mut file = image.reopen().map_err(|source| LoadError::Image {
-        path: origin.clone(),
-        source,
-    })?;
     Ok(Known {
-        bytes: Some(Bytes::kept(origin, &mut file)?),
+        bytes: Some(Bytes::of(image)?),
         digest: None,
     })
 }

@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::plugin::thread::{HERE, Number};
 use crate::plugin::trial::{Bounds, Trial};
 use crate::policy::{Placed, Placement};
-use crate::quarantine::{self, Quarantine};
+use crate::quarantine::{self, Cause, Quarantine};
 use crate::runner;
 use crate::transport::process::dialect::Dialect;
 use crate::transport::process::program::Program;
@@ -172,7 +172,11 @@ impl Loader {
         })?;
         let manifest = checked_manifest(candidate, &facts, path)?;
         let image = bytes.seal(self.scratch.as_ref())?;
-        self.check_quarantine(&image)?;
+        // One that a process died of can only harm its own.
+        let kept_out = self.kept_out(&image)?;
+        if let Some(entry) = kept_out.filter(|entry| entry.cause != Cause::Crashed) {
+            return Err(quarantined(path, entry));
+        }
         let failed = |source| LoadError::Image {
             path: path.to_owned(),
             source,
@@ -240,7 +244,15 @@ impl Loader {
         };
         let manifest = checked_manifest(candidate, &facts, path)?;
         let image = bytes.seal(self.scratch.as_ref())?;
-        self.check_quarantine(&image)?;
+        if let Some(entry) = self.kept_out(&image)? {
+            let crashed = entry.cause == Cause::Crashed;
+            if !crashed || placed.insist || !self.may_isolate(&placed) {
+                return Err(quarantined(path, entry));
+            }
+            let image = Bytes::of(&image)?;
+            let placed = placed.isolated(entry.reason);
+            return self.isolate(candidate, image, generation, placed);
+        }
         if let Some(prober) = &self.prober {
             self.probe(prober, &image, &manifest)?;
         }
@@ -347,18 +359,13 @@ impl Loader {
         Ok(Some(Arc::new(Recorded::new(words, &build))))
     }
 
-    fn check_quarantine(&self, image: &Image) -> Result<(), LoadError> {
+    /// Why these bytes are kept out, if they are.
+    fn kept_out(&self, image: &Image) -> Result<Option<quarantine::Entry>, LoadError> {
         // Most of the time there is nothing to compare a digest with.
         if self.quarantine.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        match self.quarantine.contains(&digest(image)?) {
-            None => Ok(()),
-            Some(entry) => Err(LoadError::Quarantined {
-                path: image.origin().to_owned(),
-                reason: entry.reason,
-            }),
-        }
+        Ok(self.quarantine.contains(&digest(image)?))
     }
 
     fn probe(&self, prober: &Prober, image: &Image, manifest: &Manifest) -> Result<(), LoadError> {
@@ -368,6 +375,7 @@ impl Loader {
                 plugin: manifest.name.clone(),
                 version: manifest.version.clone(),
                 reason: format!("its probe {ending}"),
+                cause: Cause::Other,
                 since: SystemTime::now(),
             };
             self.quarantine.add(digest(image)?, entry);
@@ -460,6 +468,13 @@ fn with_labels(
         }
     }
     Ok(manifest)
+}
+
+fn quarantined(path: &Path, entry: quarantine::Entry) -> LoadError {
+    LoadError::Quarantined {
+        path: path.to_owned(),
+        reason: entry.reason,
+    }
 }
 
 fn digest(image: &Image) -> Result<Digest, LoadError> {
