@@ -1,12 +1,13 @@
 //! How a host is set up.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::discovery::{self, DiscoverError};
 use crate::error::Error;
-use crate::events::{Hook, HookOptions};
+use crate::events::{Hook, HookOptions, Hooks};
 use crate::history::History;
 use crate::host::{Host, HostError};
 use crate::last_words::{self, Death, LastWords};
@@ -45,8 +46,12 @@ pub struct Builder {
     prober: Option<PathBuf>,
     return_policy: Option<ReturnPolicy>,
     hooks: Vec<(HookOptions, Box<dyn Hook + Sync>)>,
+    configs: Configs,
     faults: Faults,
 }
+
+/// What the operator configured, by plugin.
+pub(crate) type Configs = BTreeMap<String, serde_json::Map<String, serde_json::Value>>;
 
 impl Default for Builder {
     fn default() -> Self {
@@ -63,6 +68,7 @@ impl Default for Builder {
             prober: None,
             return_policy: Some(ReturnPolicy::default()),
             hooks: Vec::new(),
+            configs: Configs::new(),
             faults: Faults::default(),
         }
     }
@@ -150,6 +156,25 @@ impl Builder {
         self
     }
 
+    /// Configures the plugin of that name, whenever it is loaded. A plugin that runs in a process of its own is given
+    /// this with its first line, where nobody else sees it: neither in its arguments nor in its environment. With more
+    /// than 1 MiB it cannot be started. Plugins that run in this process do not see it.
+    ///
+    /// ```
+    /// let config = serde_json::json!({ "pages": 10, "style": "plain" });
+    /// let config = config.as_object().cloned().unwrap_or_default();
+    /// let host = plg_host::Host::builder().config("reader", config).build()?;
+    /// # Ok::<(), plg_host::Error>(())
+    /// ```
+    pub fn config(
+        mut self,
+        plugin: &str,
+        config: serde_json::Map<String, serde_json::Value>,
+    ) -> Self {
+        self.configs.insert(plugin.to_owned(), config);
+        self
+    }
+
     /// Adds a hook that is asked before and told after what the host does, from the very beginning.
     pub fn hook(mut self, options: HookOptions, hook: impl Hook + Sync) -> Self {
         self.hooks.push((options, Box::new(hook)));
@@ -216,6 +241,7 @@ impl Builder {
             }
             None => None,
         };
+        let hooks = Hooks::new(limits.hook);
         let mut rules = self.rules;
         rules.glibc = rules.glibc.or_else(library::glibc);
         let host = Host::new(Setup {
@@ -231,6 +257,9 @@ impl Builder {
                 words,
                 spawner: Arc::default(),
                 run: Arc::new(RunRoot::new(self.run_directory)),
+                pulse: Arc::default(),
+                configs: self.configs,
+                hooks,
                 unchecked: self.faults.unsettled,
             },
             return_policy: self.return_policy,

@@ -52,6 +52,7 @@ pub mod codes;
 mod context;
 pub mod deps;
 mod discovery;
+mod endpoint;
 mod error;
 mod events;
 mod failed_builds;
@@ -82,6 +83,7 @@ pub use call::{CallError, CallFailure};
 pub use census::Census;
 pub use context::{Cancel, Context, Progress, json};
 pub use discovery::{Candidate, DiscoverError, Discovery, MANIFEST};
+pub use endpoint::{HttpError, HttpRequest, HttpResponse};
 pub use error::Error;
 pub use events::{Calls, Event, Events, Hook, HookOptions, Phase, Step, Subscription, Verdict};
 pub use host::{Host, HostError, LoadReport};
@@ -96,6 +98,7 @@ pub use plugin::{
     LostThread, PluginSnapshot, RetainedSnapshot, ReturnPolicy, Unloaded,
 };
 pub use transport::Reason;
+pub use transport::process::ProcessSnapshot;
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded};
 #[cfg(feature = "watch")]
 pub use watch::{Watch, WatchOptions};

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use plg_packaging::manifest::SocketKind;
 use plg_packaging::{Digest, Manifest, Parsed};
 
 use super::LoadError;
@@ -12,13 +13,15 @@ use super::image::{Bytes, Image, Scratch};
 use super::library::Library;
 use super::preflight::{Facts, Rules, preflight};
 use super::probe::Prober;
+use crate::builder::Configs;
 use crate::discovery::Candidate;
+use crate::events::Hooks;
 use crate::last_words::{Build, Doing, LastWords, Recorded};
 use crate::limits::Limits;
 use crate::plugin::thread::{HERE, Number};
 use crate::quarantine::{self, Quarantine};
 use crate::transport::process::program::Program;
-use crate::transport::process::{self, Process, RunRoot, Spawner};
+use crate::transport::process::{self, Process, Pulse, RunRoot, Spawner};
 use crate::transport::{InProcess, Transport};
 
 /// What loading needs to know of its host.
@@ -35,6 +38,10 @@ pub(crate) struct Loader {
     /// Where processes are started, and where their sockets are.
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) run: Arc<RunRoot>,
+    /// Looks at processes.
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) configs: Configs,
+    pub(crate) hooks: Arc<Hooks>,
     /// A fault for tests: maps what the preflight refuses.
     pub(crate) unchecked: bool,
 }
@@ -104,8 +111,16 @@ impl Loader {
             bytes: bytes.as_slice().len() as u64,
             digest,
             idle: process.idle_timeout.map(|idle| idle.duration()),
+            socket: process.transport.unwrap_or(SocketKind::Unix),
+            config: self
+                .configs
+                .get(manifest.name.as_str())
+                .cloned()
+                .unwrap_or_default(),
             root: self.run.clone(),
             spawner: self.spawner.clone(),
+            pulse: self.pulse.clone(),
+            hooks: self.hooks.clone(),
             limits: self.limits.clone(),
         };
         Ok(Mapped {

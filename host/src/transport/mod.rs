@@ -15,7 +15,7 @@ use crate::context::frame::Call;
 use crate::plugin::thread::Here;
 
 pub(crate) use in_process::{InProcess, wait};
-use process::Process;
+use process::{Process, ProcessSnapshot};
 
 /// A plugin's code, wherever it runs.
 #[derive(Debug)]
@@ -115,6 +115,14 @@ impl Transport {
         match self {
             Self::InProcess(_) => "in-process",
             Self::Process(_) => "process",
+        }
+    }
+
+    /// Its process, if it has one of its own.
+    pub(crate) fn process(&self) -> Option<ProcessSnapshot> {
+        match self {
+            Self::InProcess(_) => None,
+            Self::Process(process) => Some(process.snapshot()),
         }
     }
 

@@ -4,9 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{self, ChildStdin};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{
     Pid, PidfdFlags, Signal, geteuid, getpgid, kill_process_group, pidfd_open, pidfd_send_signal,
@@ -34,6 +35,7 @@ pub(super) struct Fate {
     child: Mutex<Reaped>,
     ended: Condvar,
     pub(super) since: Instant,
+    pub(super) began: SystemTime,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,7 @@ impl Fate {
                 child: Mutex::new(Reaped::Not(child)),
                 ended: Condvar::new(),
                 since: Instant::now(),
+                began: SystemTime::now(),
             }),
             Err(error) => {
                 let mut child = child;
@@ -83,6 +86,18 @@ impl Fate {
             Reaped::Not(_) => None,
             Reaped::Yes(ending) => Some(*ending),
         }
+    }
+
+    /// Whether it still runs, also when nobody has noticed its end yet.
+    pub(super) fn is_alive(&self) -> bool {
+        let mut ready = [PollFd::new(&self.process, PollFlags::IN)];
+        matches!(poll(&mut ready, Some(&Timespec::default())), Ok(0))
+    }
+
+    /// Its number, while that is its own.
+    pub(super) fn number(&self) -> Option<u32> {
+        let is_its_own = matches!(&*self.lock(), Reaped::Not(_));
+        is_its_own.then(|| self.pid.as_raw_nonzero().get().unsigned_abs())
     }
 
     /// Waits for its end, but no longer than `limit`.
@@ -132,7 +147,10 @@ impl Drop for Child {
     fn drop(&mut self) {
         drop(self.lifeline.take());
         self.fate.kill();
-        if let Some(minder) = self.minder.take() {
+        if let Some(minder) = self.minder.take()
+            // The last of it may go with what the minder itself tells.
+            && minder.thread().id() != thread::current().id()
+        {
             // It ends soon after the child, which is dying.
             let _ = minder.join();
         }

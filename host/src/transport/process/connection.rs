@@ -1,6 +1,7 @@
 //! A connection to a child, and how long somebody waits on it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread;
@@ -8,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::{set_tcp_nodelay, socket_error};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
     send, socket_with,
 };
 
+use super::address::{self, Address};
 use super::child::Fate;
 use super::error::ProcessError;
 use crate::context::Cancel;
@@ -21,6 +24,8 @@ use crate::context::Cancel;
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: OwnedFd,
+    /// What every request shows, where the kernel does not say who asks.
+    pub(super) token: Option<String>,
     pub(super) buffer: Vec<u8>,
     /// Whether the other end was closed before it had read everything.
     pub(super) unread: bool,
@@ -41,11 +46,16 @@ const ALIVE: Duration = Duration::from_millis(500);
 const PIECE: usize = 32 << 10;
 
 impl Connection {
-    /// Connects to the child at `path`.
-    pub(super) fn open(path: &Path, until: &Until<'_>) -> Result<Self, ProcessError> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-            .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
+    /// Connects to the child at its address.
+    pub(super) fn open(address: &Address, until: &Until<'_>) -> Result<Self, ProcessError> {
+        match address {
+            Address::Unix(path) => Self::open_unix(path, until),
+            Address::Tcp { place, token } => Self::open_tcp(*place, token, until),
+        }
+    }
+
+    fn open_unix(path: &Path, until: &Until<'_>) -> Result<Self, ProcessError> {
+        let socket = socket(AddressFamily::UNIX)?;
         let address = SocketAddrUnix::new(path)
             .map_err(|error| ProcessError::unsent(format!("no socket at its path: {error}")))?;
         loop {
@@ -57,15 +67,45 @@ impl Connection {
                     thread::sleep(Duration::from_millis(1));
                 }
                 Err(Errno::INTR) => {}
-                Err(error) => {
-                    let why = format!("its process does not answer: {error}");
-                    return Err(ProcessError::unsent(why));
-                }
+                Err(error) => return Err(no_answer(error)),
             }
         }
-        match until.fate.is_peer(&socket) {
+        let is_peer = until.fate.is_peer(&socket);
+        Self::with(socket, None, is_peer)
+    }
+
+    /// Connects on loopback, where the kernel does not say who is at the other end. A listener of another user, which
+    /// could have taken the port of a child that died, is shown no token.
+    fn open_tcp(place: SocketAddr, token: &str, until: &Until<'_>) -> Result<Self, ProcessError> {
+        let family = match place {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let socket = socket(family)?;
+        match connect(&socket, &place) {
+            Ok(()) => {}
+            Err(Errno::INPROGRESS | Errno::INTR) => {
+                until.wait(&socket, PollFlags::OUT)?;
+                let outcome = socket_error(&socket).and_then(|outcome| outcome);
+                outcome.map_err(no_answer)?;
+            }
+            Err(error) => return Err(no_answer(error)),
+        }
+        // A request is sent in one piece; nothing is won by holding it back.
+        set_tcp_nodelay(&socket, true).map_err(no_answer)?;
+        let is_peer = address::is_own_listener(place).map(|own| own && until.fate.is_alive());
+        Self::with(socket, Some(token.to_owned()), is_peer)
+    }
+
+    fn with(
+        socket: OwnedFd,
+        token: Option<String>,
+        is_peer: io::Result<bool>,
+    ) -> Result<Self, ProcessError> {
+        match is_peer {
             Ok(true) => Ok(Self {
                 socket,
+                token,
                 buffer: Vec::new(),
                 unread: false,
             }),
@@ -167,4 +207,14 @@ impl Until<'_> {
             }
         }
     }
+}
+
+fn socket(family: AddressFamily) -> Result<OwnedFd, ProcessError> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socket_with(family, SocketType::STREAM, flags, None)
+        .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))
+}
+
+fn no_answer(error: Errno) -> ProcessError {
+    ProcessError::unsent(format!("its process does not answer: {error}"))
 }

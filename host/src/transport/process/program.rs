@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use plg_packaging::Manifest;
-use plg_packaging::manifest::{Dialect, Process, SocketKind};
+use plg_packaging::manifest::{Dialect, Process};
 use rustix::io::Errno;
 
 use super::ProcessError;
@@ -28,10 +28,6 @@ impl Program {
     pub(crate) fn find(directory: &Path, process: &Process) -> Result<Self, ProcessError> {
         if process.dialect != Dialect::Native {
             let found = format!("the dialect `{}`", process.dialect.as_str());
-            return Err(ProcessError::Dialect { found });
-        }
-        if process.transport == Some(SocketKind::Tcp) {
-            let found = "the transport `tcp`".to_owned();
             return Err(ProcessError::Dialect { found });
         }
         let below = directory.join(process.exec.as_str());
