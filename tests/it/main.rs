@@ -42,6 +42,7 @@ mod probe;
 mod process;
 mod process_http;
 mod process_plugin;
+mod process_supervisor;
 mod process_wire;
 mod quarantine;
 mod refuse;

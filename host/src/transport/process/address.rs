@@ -1,11 +1,12 @@
 //! Where a child listens, and who that is.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
+use rustix::process::{Pid, geteuid, getpgid};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Where a child listens.
@@ -66,40 +67,80 @@ impl Address {
     }
 }
 
-/// Whether those that listen at `place` do so for this user. The kernel does not say which process that is.
+/// Whether the child that leads `group`, or one of its group, listens at `place`. The kernel does not say who is at the
+/// other end of a connection, but it says who holds the socket that listens there.
 ///
 /// # Errors
 ///
 /// When the system does not list who listens.
-pub(super) fn is_own_listener(place: SocketAddr) -> io::Result<bool> {
+pub(super) fn is_listener(place: SocketAddr, group: Pid) -> io::Result<bool> {
     let own = geteuid().as_raw();
-    let mut found = false;
+    let mut sockets = Vec::new();
     for list in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
         let text = match fs::read_to_string(list) {
             // A machine without IPv6 has no such list.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && found => break,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             text => text?,
         };
-        for (listens, user) in text.lines().skip(1).filter_map(listener) {
-            let is_meant = listens.ip() == place.ip() || listens.ip().is_unspecified();
-            if listens.port() == place.port() && is_meant {
+        for Listener {
+            place: found,
+            user,
+            socket,
+        } in text.lines().skip(1).filter_map(listener)
+        {
+            let is_meant = found.ip() == place.ip() || found.ip().is_unspecified();
+            if found.port() == place.port() && is_meant {
                 if user != own {
                     return Ok(false);
                 }
-                found = true;
+                sockets.push(format!("socket:[{socket}]"));
             }
         }
     }
-    Ok(found)
+    let all_are_held = |sockets: &[String]| sockets.iter().all(|socket| is_held(socket, group));
+    Ok(!sockets.is_empty() && all_are_held(&sockets))
 }
 
-/// Where a line of the kernel's list says that somebody listens, and for which user.
-fn listener(line: &str) -> Option<(SocketAddr, u32)> {
+/// Whether a process of `group` has this socket open. One that does not let itself be looked at is taken at its word.
+fn is_held(socket: &str, group: Pid) -> bool {
+    let holds = |process: &Path| match fs::read_dir(process.join("fd")) {
+        Ok(open) => open.flatten().any(|open| {
+            fs::read_link(open.path()).is_ok_and(|target| target.as_os_str() == socket)
+        }),
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    let leader = Path::new("/proc").join(group.to_string());
+    if holds(&leader) {
+        return true;
+    }
+    // Its program may have started another one to listen.
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return false;
+    };
+    let number = |name: &OsStr| name.to_str()?.parse().ok().and_then(Pid::from_raw);
+    processes.flatten().any(|process| {
+        let member = number(&process.file_name());
+        let is_in_group = |member| getpgid(Some(member)).is_ok_and(|found| found == group);
+        member.is_some_and(is_in_group) && holds(&process.path())
+    })
+}
+
+/// Somebody who listens.
+struct Listener<'a> {
+    place: SocketAddr,
+    user: u32,
+    /// The number of the socket.
+    socket: &'a str,
+}
+
+/// What a line of the kernel's list says of somebody who listens.
+fn listener(line: &str) -> Option<Listener<'_>> {
     const LISTENS: &str = "0A";
     let mut words = line.split_ascii_whitespace();
     let local = words.nth(1)?;
     let state = words.nth(1)?;
     let user = words.nth(3)?.parse().ok()?;
+    let socket = words.nth(1)?;
     let (ip, port) = local.split_once(':')?;
     let mut bytes = Vec::with_capacity(16);
     for at in (0..ip.len()).step_by(8) {
@@ -111,5 +152,9 @@ fn listener(line: &str) -> Option<(SocketAddr, u32)> {
         Err(_) => IpAddr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?),
     };
     let port = u16::from_str_radix(port, 16).ok()?;
-    (state == LISTENS).then_some((SocketAddr::new(ip, port), user))
+    (state == LISTENS).then_some(Listener {
+        place: SocketAddr::new(ip, port),
+        user,
+        socket,
+    })
 }

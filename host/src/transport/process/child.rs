@@ -1,18 +1,19 @@
 //! A running child: its signals, its end, and what is left of it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{self, ChildStdin};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{
     Pid, PidfdFlags, Signal, geteuid, getpgid, kill_process_group, pidfd_open, pidfd_send_signal,
 };
 
+use super::address;
 use super::error::Ending;
 use super::output::Output;
 
@@ -88,12 +89,6 @@ impl Fate {
         }
     }
 
-    /// Whether it still runs, also when nobody has noticed its end yet.
-    pub(super) fn is_alive(&self) -> bool {
-        let mut ready = [PollFd::new(&self.process, PollFlags::IN)];
-        matches!(poll(&mut ready, Some(&Timespec::default())), Ok(0))
-    }
-
     /// Its number, while that is its own.
     pub(super) fn number(&self) -> Option<u32> {
         let is_its_own = matches!(&*self.lock(), Reaped::Not(_));
@@ -136,6 +131,11 @@ impl Fate {
         let peer = socket_peercred(socket)?;
         let in_group = || getpgid(Some(peer.pid)).is_ok_and(|group| group == self.pid);
         Ok(peer.uid == geteuid() && (peer.pid == self.pid || in_group()))
+    }
+
+    /// Whether the child or one of its group listens at `place`, as far as the system says.
+    pub(super) fn is_listener(&self, place: SocketAddr) -> io::Result<bool> {
+        Ok(address::is_listener(place, self.pid)? && self.ending().is_none())
     }
 
     fn lock(&self) -> MutexGuard<'_, Reaped> {

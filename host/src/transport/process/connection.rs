@@ -15,7 +15,7 @@ use rustix::net::{
     send, socket_with,
 };
 
-use super::address::{self, Address};
+use super::address::Address;
 use super::child::Fate;
 use super::error::ProcessError;
 use crate::context::Cancel;
@@ -74,8 +74,8 @@ impl Connection {
         Self::with(socket, None, is_peer)
     }
 
-    /// Connects on loopback, where the kernel does not say who is at the other end. A listener of another user, which
-    /// could have taken the port of a child that died, is shown no token.
+    /// Connects on loopback, where the kernel does not say who is at the other end. Somebody who
+    /// took the port of a child that died is shown no token.
     fn open_tcp(place: SocketAddr, token: &str, until: &Until<'_>) -> Result<Self, ProcessError> {
         let family = match place {
             SocketAddr::V4(_) => AddressFamily::INET,
@@ -93,7 +93,7 @@ impl Connection {
         }
         // A request is sent in one piece; nothing is won by holding it back.
         set_tcp_nodelay(&socket, true).map_err(no_answer)?;
-        let is_peer = address::is_own_listener(place).map(|own| own && until.fate.is_alive());
+        let is_peer = until.fate.is_listener(place);
         Self::with(socket, Some(token.to_owned()), is_peer)
     }
 

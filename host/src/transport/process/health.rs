@@ -66,18 +66,19 @@ impl Health {
 
     /// What is to be done at `now`. A child that was not called since it was asked is left alone.
     pub(super) fn due(&self, now: Instant, activity: Activity, rhythm: &Rhythm) -> Due {
-        let is_busy = activity.inside > 0 || activity.calls != self.calls;
-        let (at, due) = if self.failures > 0 {
-            (self.asked.checked_add(rhythm.every / 10), Due::Ask)
-        } else if is_busy {
-            (self.asked.checked_add(rhythm.every), Due::Ask)
-        } else {
-            let at = rhythm.idle.and_then(|idle| activity.last.checked_add(idle));
-            (at, Due::End)
+        let is_idle = activity.inside == 0;
+        let pause = match self.failures {
+            0 if is_idle && activity.calls == self.calls => None,
+            0 => Some(rhythm.every),
+            _ => Some(rhythm.every / 10),
         };
-        match at {
-            Some(at) if at <= now => due,
-            Some(at) => Due::At(at),
+        let ask = pause.and_then(|pause| self.asked.checked_add(pause));
+        let idle = rhythm.idle.filter(|_| is_idle);
+        let end = idle.and_then(|idle| activity.last.checked_add(idle));
+        let due = [end.map(|at| (at, Due::End)), ask.map(|at| (at, Due::Ask))];
+        match due.into_iter().flatten().min_by_key(|(at, _)| *at) {
+            Some((at, due)) if at <= now => due,
+            Some((at, _)) => Due::At(at),
             None => Due::Nothing,
         }
     }
@@ -203,5 +204,14 @@ mod tests {
         assert_eq!(health.due(end, over, &rhythm), Due::End);
         let inside = activity(1, 1, start + EVERY);
         assert_eq!(health.due(end, inside, &rhythm), Due::Ask);
+        // One that is to end soon is not asked before.
+        let soon = Rhythm {
+            idle: Some(EVERY / 2),
+            ..rhythm
+        };
+        let again = activity(2, 0, start + EVERY);
+        let at = start + EVERY + EVERY / 2;
+        assert_eq!(health.due(start + EVERY, again, &soon), Due::At(at));
+        assert_eq!(health.due(at, again, &soon), Due::End);
     }
 }
