@@ -67,7 +67,9 @@ pub enum HttpError {
 
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// The first part of the paths that belong to the protocol.
-const RESERVED: [&str; 6] = ["execute", "reply", "cancel", "shutdown", "healthz", "state"];
+const RESERVED: [&str; 8] = [
+    "execute", "save", "restore", "reply", "cancel", "shutdown", "healthz", "state",
+];
 /// Headers of one connection, or of the host's own.
 const OWN: [&str; 12] = [
     "authorization",

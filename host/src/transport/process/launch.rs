@@ -1,8 +1,9 @@
 //! From a program to a child that takes calls.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -31,6 +32,7 @@ use super::run_directory::{self, RunDirectory, RunRoot};
 use super::spawner::Spawner;
 use crate::events::Hooks;
 use crate::limits::Limits;
+use crate::loader::image::Image;
 
 /// A build of a plugin that runs in a process of its own.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(crate) struct Build {
     pub(crate) file: PathBuf,
     pub(crate) bytes: u64,
     pub(crate) digest: Digest,
+    /// The library, if the program is a runner that serves one.
+    pub(crate) given: Option<Given>,
     /// After how long without a call it may end by itself.
     pub(crate) idle: Option<Duration>,
     /// What it listens on.
@@ -56,9 +60,19 @@ pub(crate) struct Build {
     pub(crate) limits: Arc<Limits>,
 }
 
+/// A library for a runner: the very bytes that were checked.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) image: Image,
+    /// What the child gets; the arguments of the program name its number.
+    pub(crate) file: File,
+}
+
 /// A child that takes calls.
 #[derive(Debug)]
 pub(super) struct Running {
+    /// The version of the state that it hands over, if it does.
+    pub(super) state: Option<u32>,
     /// Ends before its directory goes.
     pub(super) child: Child,
     _directory: RunDirectory,
@@ -98,7 +112,7 @@ impl Build {
         ended: impl FnOnce() + Send + 'static,
     ) -> Result<Running, ProcessError> {
         let unchanged = |bytes: Vec<u8>| Digest::of(&bytes) == self.digest;
-        if !fs::read(&self.file).is_ok_and(unchanged) {
+        if self.given.is_none() && !fs::read(&self.file).is_ok_and(unchanged) {
             let path = self.file.clone();
             return Err(ProcessError::Changed { path });
         }
@@ -129,8 +143,9 @@ impl Build {
             // One that has ended already, or does not read, is noticed by the line that does not come.
             let _ = write_within(lifeline, &line, left());
         }
-        let address = self.shake_hands(&child, &config, address, &first, left())?;
+        let (address, state) = self.shake_hands(&child, &config, address, &first, left())?;
         let running = Running {
+            state,
             child,
             _directory: directory,
             address,
@@ -168,7 +183,8 @@ impl Build {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = self.spawner.spawn(command).map_err(failed)?;
+        let given = self.given.as_ref().map(|given| given.file.as_fd());
+        let mut child = self.spawner.spawn(command, given).map_err(failed)?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let fate = Arc::new(Fate::new(child).map_err(failed)?);
         let (told, first) = mpsc::channel();
@@ -202,7 +218,8 @@ impl Build {
         Ok((child, first))
     }
 
-    /// Waits for the start line, which has to say what the configuration says.
+    /// Waits for the start line, which has to say what the configuration says. It says besides which state the
+    /// child hands over.
     fn shake_hands(
         &self,
         child: &Child,
@@ -210,7 +227,7 @@ impl Build {
         address: Address,
         first: &mpsc::Receiver<First>,
         left: Duration,
-    ) -> Result<Address, ProcessError> {
+    ) -> Result<(Address, Option<u32>), ProcessError> {
         let limit = self.limits.start;
         let handshake = |problem: String| ProcessError::Handshake {
             problem,
@@ -257,6 +274,7 @@ impl Build {
         match pairs.into_iter().find(|(_, said, wanted)| said != wanted) {
             None => address
                 .confirm(&line.address)
+                .map(|address| (address, line.state))
                 .ok_or_else(|| mismatch("address", &line.address, &config.address)),
             Some((what, found, expected)) => Err(mismatch(what, found, expected)),
         }

@@ -43,4 +43,4 @@ pub(crate) use pulse::Pulse;
 pub(crate) use run_directory::RunRoot;
 pub use snapshot::ProcessSnapshot;
 pub(crate) use spawner::Spawner;
-pub(crate) use supervisor::{Build, Process};
+pub(crate) use supervisor::{Build, Given, Process};

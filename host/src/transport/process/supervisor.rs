@@ -9,16 +9,17 @@ use plg_packaging::Digest;
 use plg_plugin_api::abi::status;
 use plg_plugin_api::process::wire::Fault;
 
-pub(crate) use super::launch::Build;
+pub(crate) use super::launch::{Build, Given};
 
 use super::error::{Ending, ProcessError, Said};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Question};
 use super::health::Health;
 use super::launch::{LAST_WORDS, Running, Visit};
 use super::passage::Passage;
 use super::restarts::Restarts;
 use crate::context::frame::{Call, Nested};
 use crate::context::{Cancel, Context};
+use crate::loader::image::Image;
 use crate::plugin::thread::Here;
 
 /// A build that runs in a child.
@@ -28,6 +29,8 @@ pub(crate) struct Process {
     state: Mutex<State>,
     changed: Condvar,
     calls: AtomicU64,
+    /// When something last went wrong, or nothing had yet.
+    clean_since: Mutex<Instant>,
     pub(super) own: Weak<Self>,
 }
 
@@ -68,6 +71,7 @@ impl Process {
             state: Mutex::default(),
             changed: Condvar::new(),
             calls: AtomicU64::new(0),
+            clean_since: Mutex::new(Instant::now()),
             own: own.clone(),
         })
     }
@@ -81,8 +85,25 @@ impl Process {
         depth: u32,
     ) -> Option<i32> {
         let nested = Nested::enter(here, depth)?;
-        let outcome = self.call(context, call, nested.depth());
+        let outcome = self.call(context, call, nested.depth(), Question::Execute);
         Some(self.answer(outcome, context))
+    }
+
+    /// The version of the state that the child hands over; `None` when it hands none over, or there is no child.
+    pub(crate) fn state_version(&self) -> Option<u32> {
+        self.lock().kept.as_ref()?.running.state
+    }
+
+    /// Has the child put its state into `context`.
+    pub(crate) fn save(&self, context: &mut Context, call: &Call<'_>) -> i32 {
+        let outcome = self.call(context, call, 1, Question::Save);
+        self.answer(outcome, context)
+    }
+
+    /// Has the child take over the state in `context`.
+    pub(crate) fn restore(&self, context: &mut Context, call: &Call<'_>) -> i32 {
+        let outcome = self.call(context, call, 1, Question::Restore);
+        self.answer(outcome, context)
     }
 
     /// Starts the child.
@@ -112,6 +133,22 @@ impl Process {
         self.build.digest
     }
 
+    /// How long no call panicked or was cut off, and no child ended badly.
+    pub(crate) fn clean_for(&self) -> Duration {
+        let since = self.clean_since.lock();
+        since.unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn soil(&self) {
+        let since = self.clean_since.lock();
+        *since.unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// The library that the child serves, if it is a runner.
+    pub(crate) fn library(&self) -> Option<&Image> {
+        self.build.given.as_ref().map(|given| &given.image)
+    }
+
     /// Bytes of that file.
     pub(crate) fn bytes(&self) -> u64 {
         self.build.bytes
@@ -122,8 +159,10 @@ impl Process {
         context: &mut Context,
         call: &Call<'_>,
         depth: u32,
+        question: Question,
     ) -> Result<Result<(), Fault>, ProcessError> {
-        let mut again = true;
+        // The state of one child is not that of the next.
+        let mut again = question == Question::Execute;
         loop {
             let visit = self.child(context.end(), context.canceller(), |kept| self.enter(kept))?;
             let running = &visit.running;
@@ -131,6 +170,7 @@ impl Process {
                 Some(passage) => passage.run(running, context),
                 None => Exchange {
                     running,
+                    question,
                     id: self.calls.fetch_add(1, Ordering::Relaxed) + 1,
                     call,
                     depth,
@@ -178,6 +218,9 @@ impl Process {
             Err(error) => (error.code().to_owned(), error.to_string()),
         };
         let panicked = code == "call.panicked";
+        if panicked || matches!(code.as_str(), "call.unavailable" | "call.timeout") {
+            self.soil();
+        }
         context.fail(code, message);
         if panicked {
             status::PANICKED
@@ -365,6 +408,7 @@ impl Process {
         } else {
             let plugin = self.build.name.as_str();
             tracing::warn!(plugin, "{why}");
+            self.soil();
             let limits = &self.build.limits;
             state.restarts.ended_badly(Instant::now(), lived, limits);
         }
