@@ -186,7 +186,7 @@ fn no_call_is_lost_at_the_moment_of_an_idle_end() {
                     together.wait();
                     pid(helper);
                     // The program is ended 15 ms after the last call.
-                    let around = 14_000 + (round * 131 + caller * 517) % 2_000;
+                    let around = 12_000 + (round * 397 + caller * 517) % 12_000;
                     thread::sleep(Duration::from_micros(around));
                 }
             });

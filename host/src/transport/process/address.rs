@@ -1,12 +1,11 @@
 //! Where a child listens, and who that is.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Pid, geteuid, getpgid};
+use rustix::process::{Pid, geteuid};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Where a child listens.
@@ -117,12 +116,20 @@ fn is_held(socket: &str, group: Pid) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else {
         return false;
     };
-    let number = |name: &OsStr| name.to_str()?.parse().ok().and_then(Pid::from_raw);
-    processes.flatten().any(|process| {
-        let member = number(&process.file_name());
-        let is_in_group = |member| getpgid(Some(member)).is_ok_and(|found| found == group);
-        member.is_some_and(is_in_group) && holds(&process.path())
-    })
+    processes
+        .flatten()
+        .map(|process| process.path())
+        .any(|process| group_of(&process) == Some(group) && holds(&process))
+}
+
+/// The group of a process; none for one whose group is of another world.
+pub(super) fn group_of(process: &Path) -> Option<Pid> {
+    let text = fs::read(process.join("stat")).ok()?;
+    // The name of the program is between brackets, and may have some itself.
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;
+    let group = rest.split_ascii_whitespace().nth(2)?;
+    group.parse().ok().and_then(Pid::from_raw)
 }
 
 /// Somebody who listens.

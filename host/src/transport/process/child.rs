@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::{self, ChildStdin};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, geteuid, getpgid, kill_process_group, pidfd_open, pidfd_send_signal,
+    Pid, PidfdFlags, Signal, geteuid, kill_process_group, pidfd_open, pidfd_send_signal,
 };
 
 use super::address;
@@ -129,7 +130,10 @@ impl Fate {
     /// Whether the other end of a connection is the child or one of its group.
     pub(super) fn is_peer(&self, socket: impl AsFd) -> io::Result<bool> {
         let peer = socket_peercred(socket)?;
-        let in_group = || getpgid(Some(peer.pid)).is_ok_and(|group| group == self.pid);
+        let in_group = || {
+            let process = Path::new("/proc").join(peer.pid.to_string());
+            address::group_of(&process) == Some(self.pid)
+        };
         Ok(peer.uid == geteuid() && (peer.pid == self.pid || in_group()))
     }
 

@@ -1,5 +1,6 @@
 //! The transport: one child for all calls of a build, started again by the next call when it died.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -328,7 +329,15 @@ impl Process {
                         process.ended(number);
                     }
                 };
-                let outcome = own.build.launch(ended);
+                // Who listens to the log runs here as well, and somebody waits for the outcome.
+                let launch = AssertUnwindSafe(|| own.build.launch(ended));
+                let outcome = panic::catch_unwind(launch).unwrap_or_else(|payload| {
+                    // Its drop could panic as well.
+                    std::mem::forget(payload);
+                    Err(ProcessError::unsent(
+                        "the host panicked while it started it",
+                    ))
+                });
                 own.started(number, outcome);
             });
         };
