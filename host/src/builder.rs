@@ -1,10 +1,12 @@
 //! How a host is set up.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use plg_packaging::PluginName;
+
+use crate::contracts::{ContractOptions, Settings};
 use crate::discovery::{self, DiscoverError};
 use crate::error::Error;
 use crate::events::{Hook, HookOptions, Hooks};
@@ -36,6 +38,8 @@ use crate::trust::{self, Trust};
 #[must_use]
 pub struct Builder {
     directories: Vec<PathBuf>,
+    contract_directories: Vec<(PathBuf, ContractOptions)>,
+    settings: Settings,
     filter: Option<Filter>,
     limits: Limits,
     rules: Rules,
@@ -49,17 +53,15 @@ pub struct Builder {
     policy: Policy,
     return_policy: Option<ReturnPolicy>,
     hooks: Vec<(HookOptions, Box<dyn Hook + Sync>)>,
-    configs: Configs,
     faults: Faults,
 }
-
-/// What the operator configured, by plugin.
-pub(crate) type Configs = BTreeMap<String, serde_json::Map<String, serde_json::Value>>;
 
 impl Default for Builder {
     fn default() -> Self {
         Self {
             directories: Vec::new(),
+            contract_directories: Vec::new(),
+            settings: Settings::default(),
             filter: None,
             limits: Limits::default(),
             rules: Rules::default(),
@@ -73,7 +75,6 @@ impl Default for Builder {
             policy: Policy::default(),
             return_policy: Some(ReturnPolicy::default()),
             hooks: Vec::new(),
-            configs: Configs::new(),
             faults: Faults::default(),
         }
     }
@@ -83,6 +84,31 @@ impl Builder {
     /// Adds a directory for [`Host::load_all`] to look through. It need not exist yet.
     pub fn plugin_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.directories.push(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Adds a directory for [`Host::load_all`] to look through by the rules of Skarlso's go-plugin-framework, as
+    /// [`Host::load_contracts`] does.
+    pub fn contract_dir(mut self, directory: impl AsRef<Path>, options: ContractOptions) -> Self {
+        let directory = directory.as_ref().to_owned();
+        self.contract_directories.push((directory, options));
+        self
+    }
+
+    /// How plugins of that framework are run that have a `plugin.json`.
+    pub fn contract_options(mut self, options: ContractOptions) -> Self {
+        self.settings.options = options;
+        self
+    }
+
+    /// Gives the plugin of that name, which is a program, this configuration. It has to fit the `config_schema` of its
+    /// manifest.
+    pub fn config(
+        mut self,
+        plugin: &PluginName,
+        config: serde_json::Map<String, serde_json::Value>,
+    ) -> Self {
+        self.settings.config.insert(plugin.clone(), config);
         self
     }
 
@@ -175,25 +201,6 @@ impl Builder {
         self
     }
 
-    /// Configures the plugin of that name, whenever it is loaded. A plugin that runs in a process of its own is given
-    /// this with its first line, where nobody else sees it: neither in its arguments nor in its environment. With more
-    /// than 1 MiB it cannot be started. Plugins that run in this process do not see it.
-    ///
-    /// ```
-    /// let config = serde_json::json!({ "pages": 10, "style": "plain" });
-    /// let config = config.as_object().cloned().unwrap_or_default();
-    /// let host = plg_host::Host::builder().config("reader", config).build()?;
-    /// # Ok::<(), plg_host::Error>(())
-    /// ```
-    pub fn config(
-        mut self,
-        plugin: &str,
-        config: serde_json::Map<String, serde_json::Value>,
-    ) -> Self {
-        self.configs.insert(plugin.to_owned(), config);
-        self
-    }
-
     /// Adds a hook that is asked before and told after what the host does, from the very beginning.
     pub fn hook(mut self, options: HookOptions, hook: impl Hook + Sync) -> Self {
         self.hooks.push((options, Box::new(hook)));
@@ -265,6 +272,7 @@ impl Builder {
         rules.glibc = rules.glibc.or_else(library::glibc);
         let host = Host::new(Setup {
             directories: self.directories,
+            contract_directories: self.contract_directories,
             filter: self.filter,
             discovery,
             loader: Loader {
@@ -277,8 +285,8 @@ impl Builder {
                 spawner: Arc::default(),
                 run: Arc::new(RunRoot::new(self.run_directory)),
                 pulse: Arc::default(),
-                configs: self.configs,
                 hooks,
+                settings: self.settings,
                 runner: self.runner,
                 unchecked: self.faults.unsettled,
             },
@@ -334,6 +342,7 @@ pub(crate) struct Installation {
 /// What the builder collected.
 pub(crate) struct Setup {
     pub(crate) directories: Vec<PathBuf>,
+    pub(crate) contract_directories: Vec<(PathBuf, ContractOptions)>,
     pub(crate) filter: Option<Filter>,
     pub(crate) discovery: discovery::Rules,
     pub(crate) loader: Loader,

@@ -54,8 +54,8 @@ pub struct HttpResponse {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The plugin runs in this process and has no endpoints.
-    #[error("it runs in this process and has no HTTP endpoints")]
+    /// The plugin runs in this process, or speaks another dialect than plg's own.
+    #[error("it has no HTTP endpoints of its own")]
     NoEndpoints,
     /// The request is not one that is passed on.
     #[error("the request cannot be passed on: {problem}")]

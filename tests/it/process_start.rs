@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use plg_host::{Context, Handle, Host, Limits, Value};
+use plg_host::{Context, Handle, Host, Limits, PluginName, Value};
 use plg_tests::isolated;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::json;
@@ -25,7 +25,10 @@ fn on_tcp(programs: &Programs, name: &str, args: &[&str]) -> PathBuf {
 fn configured(config: serde_json::Value) -> Host {
     let config = config.as_object().cloned().unwrap();
     let builder = Host::builder().allow_unsafe_directories(true);
-    builder.config("helper", config).build().unwrap()
+    builder
+        .config(&PluginName::new("helper").unwrap(), config)
+        .build()
+        .unwrap()
 }
 
 /// Where a plugin listens.
@@ -98,7 +101,10 @@ fn a_program_that_reads_nothing_holds_nobody_up() {
         .allow_unsafe_directories(true)
         .limits(limits);
     let config = config.as_object().cloned().unwrap();
-    let host = builder.config("helper", config).build().unwrap();
+    let host = builder
+        .config(&PluginName::new("helper").unwrap(), config)
+        .build()
+        .unwrap();
     let start = Instant::now();
     assert_eq!(failure(host.load(&path)).0, "proc.handshake_timeout");
     assert!(start.elapsed() < Duration::from_secs(20));

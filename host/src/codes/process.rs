@@ -70,6 +70,13 @@ pub(super) const ROWS: &[Code] = &[
             "The plugin's process ended, and the file that it was started from is another one by now. The host does not start \
              what it did not load: an upgrade says which version it is, and lets you go back.",
         ),
+    error("proc.config_schema", Operator, "the configuration of a plugin does not fit its schema")
+        .help("mend the configuration at the places that the message lists")
+        .text(
+            "The manifest has a JSON Schema for the configuration, and what the operator gives the plugin does not fit, or the \
+             schema itself is not usable. The message lists every place that does not fit, without the values. Without a \
+             configuration the schema is compared with an empty object. The plugin was not started.",
+        ),
     error("proc.config_too_large", Operator, "the configuration of a plugin is too large")
         .help("put what is large into a file, and its path into the configuration")
         .text(
@@ -77,9 +84,9 @@ pub(super) const ROWS: &[Code] = &[
              Nothing was started.",
         ),
     error("proc.dialect", Operator, "a process plugin speaks something that this host does not")
-        .help("use a plugin with the dialect `native`")
+        .help("use a plugin with the dialect `native` or `contracts`")
         .text(
-            "The manifest says what the program speaks. This host speaks plg's own protocol. Nothing was started.",
+            "The manifest says what the program speaks. This host speaks plg's own protocol, and `contracts`. Nothing was started.",
         ),
     warning("proc.ended", Operator, "a plugin's process ended")
         .help("the message says how; the next call starts it again")

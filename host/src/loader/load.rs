@@ -13,7 +13,7 @@ use super::image::{Bytes, Image, Scratch};
 use super::library::Library;
 use super::preflight::{Facts, Rules, code, preflight};
 use super::probe::Prober;
-use crate::builder::Configs;
+use crate::contracts::{Asked, Settings};
 use crate::discovery::Candidate;
 use crate::events::Hooks;
 use crate::last_words::{Build, Doing, LastWords, Recorded};
@@ -21,8 +21,9 @@ use crate::limits::Limits;
 use crate::plugin::thread::{HERE, Number};
 use crate::plugin::trial::{Bounds, Trial};
 use crate::policy::{Placed, Placement};
-use crate::quarantine::{self, Quarantine};
+use crate::quarantine::{self, Cause, Quarantine};
 use crate::runner;
+use crate::transport::process::dialect::Dialect;
 use crate::transport::process::program::Program;
 use crate::transport::process::{self, Process, Pulse, RunRoot, Spawner};
 use crate::transport::{InProcess, Transport};
@@ -43,8 +44,9 @@ pub(crate) struct Loader {
     pub(crate) run: Arc<RunRoot>,
     /// Looks at processes.
     pub(crate) pulse: Arc<Pulse>,
-    pub(crate) configs: Configs,
     pub(crate) hooks: Arc<Hooks>,
+    /// What the operator says about programs.
+    pub(crate) settings: Settings,
     /// The program that serves libraries in processes of their own.
     pub(crate) runner: Option<PathBuf>,
     /// A fault for tests: maps what the preflight refuses.
@@ -120,18 +122,29 @@ impl Loader {
             });
         }
         let manifest = candidate.manifest.clone();
+        let config = self.settings.config(&manifest, path)?;
+        let asked = Asked {
+            manifest: &manifest,
+            process,
+            program: &program,
+            path,
+            root: &self.run,
+            spawner: &self.spawner,
+        };
+        let dialect = self.settings.dialect(&asked, &config)?;
         let build = process::Build {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
             generation,
             program,
+            dialect,
+            config,
             file: path.to_owned(),
             bytes: bytes.as_slice().len() as u64,
             digest,
             given: None,
             idle: process.idle_timeout.map(|idle| idle.duration()),
             socket: process.transport.unwrap_or(SocketKind::Unix),
-            config: self.config_of(&manifest),
             root: self.run.clone(),
             spawner: self.spawner.clone(),
             pulse: self.pulse.clone(),
@@ -167,7 +180,11 @@ impl Loader {
         })?;
         let manifest = checked_manifest(candidate, &facts, path)?;
         let image = bytes.seal(self.scratch.as_ref())?;
-        self.check_quarantine(&image)?;
+        // One that a process died of can only harm its own.
+        let kept_out = self.kept_out(&image)?;
+        if let Some(entry) = kept_out.filter(|entry| entry.cause != Cause::Crashed) {
+            return Err(quarantined(path, entry));
+        }
         let failed = |source| LoadError::Image {
             path: path.to_owned(),
             source,
@@ -180,13 +197,14 @@ impl Loader {
             version: manifest.version.clone(),
             generation,
             program: Program::runner(runner, runner::arguments(&file, name, &version)),
+            dialect: Dialect::Native,
             file: path.to_owned(),
             bytes: image.size(),
             digest: digest(&image)?,
             given: Some(process::Given { image, file }),
             idle: None,
             socket: SocketKind::Unix,
-            config: self.config_of(&manifest),
+            config: self.settings.config(&manifest, path)?,
             root: self.run.clone(),
             spawner: self.spawner.clone(),
             pulse: self.pulse.clone(),
@@ -200,12 +218,6 @@ impl Loader {
             placed,
             conduct: None,
         })
-    }
-
-    /// What the operator configured.
-    fn config_of(&self, manifest: &Manifest) -> serde_json::Map<String, serde_json::Value> {
-        let config = self.configs.get(manifest.name.as_str());
-        config.cloned().unwrap_or_default()
     }
 
     /// Whether what is refused here may run in a process of its own.
@@ -243,7 +255,15 @@ impl Loader {
         };
         let manifest = checked_manifest(candidate, &facts, path)?;
         let image = bytes.seal(self.scratch.as_ref())?;
-        self.check_quarantine(&image)?;
+        if let Some(entry) = self.kept_out(&image)? {
+            let crashed = entry.cause == Cause::Crashed;
+            if !crashed || placed.insist || !self.may_isolate(&placed) {
+                return Err(quarantined(path, entry));
+            }
+            let image = Bytes::of(&image)?;
+            let placed = placed.isolated(entry.reason);
+            return self.isolate(candidate, image, generation, placed);
+        }
         if let Some(prober) = &self.prober {
             self.probe(prober, &image, &manifest)?;
         }
@@ -350,18 +370,13 @@ impl Loader {
         Ok(Some(Arc::new(Recorded::new(words, &build))))
     }
 
-    fn check_quarantine(&self, image: &Image) -> Result<(), LoadError> {
+    /// Why these bytes are kept out, if they are.
+    fn kept_out(&self, image: &Image) -> Result<Option<quarantine::Entry>, LoadError> {
         // Most of the time there is nothing to compare a digest with.
         if self.quarantine.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        match self.quarantine.contains(&digest(image)?) {
-            None => Ok(()),
-            Some(entry) => Err(LoadError::Quarantined {
-                path: image.origin().to_owned(),
-                reason: entry.reason,
-            }),
-        }
+        Ok(self.quarantine.contains(&digest(image)?))
     }
 
     fn probe(&self, prober: &Prober, image: &Image, manifest: &Manifest) -> Result<(), LoadError> {
@@ -371,6 +386,7 @@ impl Loader {
                 plugin: manifest.name.clone(),
                 version: manifest.version.clone(),
                 reason: format!("its probe {ending}"),
+                cause: Cause::Other,
                 since: SystemTime::now(),
             };
             self.quarantine.add(digest(image)?, entry);
@@ -463,6 +479,13 @@ fn with_labels(
         }
     }
     Ok(manifest)
+}
+
+fn quarantined(path: &Path, entry: quarantine::Entry) -> LoadError {
+    LoadError::Quarantined {
+        path: path.to_owned(),
+        reason: entry.reason,
+    }
 }
 
 fn digest(image: &Image) -> Result<Digest, LoadError> {

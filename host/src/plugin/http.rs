@@ -23,8 +23,9 @@ impl Plugin {
         self.wait_for_resume(context.end(), || context.is_over());
         let generation = self.current();
         let generation = generation.ok_or_else(|| self.refused(&label, Refused::Empty))?;
-        if !matches!(generation.transport, Transport::Process(_)) {
-            return Err(refused(HttpError::NoEndpoints));
+        match &generation.transport {
+            Transport::Process(process) if process.has_endpoints() => {}
+            _ => return Err(refused(HttpError::NoEndpoints)),
         }
         let entry = self.labels.other();
         HERE.with(|here| self.call_with_care(here, Some(&generation), entry, &label, &mut context))

@@ -9,12 +9,14 @@ use rustix::process::{Pid, geteuid};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Where a child listens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Address {
-    /// A socket in its directory.
+    /// A socket in the file system.
     Unix(PathBuf),
     /// A port of loopback, with what shows that a request is from this host.
-    Tcp { place: SocketAddr, token: String },
+    Guarded { place: SocketAddr, token: String },
+    /// A port of loopback: the addresses are tried in turn.
+    Tcp(Vec<SocketAddr>),
 }
 
 /// What an address on TCP begins with.
@@ -28,7 +30,7 @@ impl Address {
         while filled < bytes.len() {
             filled += getrandom(&mut bytes[filled..], GetRandomFlags::empty())?;
         }
-        Ok(Self::Tcp {
+        Ok(Self::Guarded {
             place: (Ipv4Addr::LOCALHOST, 0).into(),
             token: data_encoding::HEXLOWER.encode(&bytes),
         })
@@ -38,29 +40,30 @@ impl Address {
     pub(super) fn text(&self) -> String {
         match self {
             Self::Unix(path) => format!("unix:{}", path.display()),
-            Self::Tcp { place, .. } => format!("{TCP}{place}"),
+            Self::Guarded { place, .. } => format!("{TCP}{place}"),
+            Self::Tcp(places) => format!("{TCP}{places:?}"),
         }
     }
 
     pub(super) fn token(&self) -> Option<&str> {
         match self {
-            Self::Unix(_) => None,
-            Self::Tcp { token, .. } => Some(token),
+            Self::Guarded { token, .. } => Some(token),
+            Self::Unix(_) | Self::Tcp(_) => None,
         }
     }
 
     /// The address that a start line names, if it is this one, with a port filled in where any will do.
     pub(super) fn confirm(self, said: &str) -> Option<Self> {
         match self {
-            Self::Unix(_) => (self.text() == said).then_some(self),
-            Self::Tcp { token, .. } => {
+            Self::Unix(_) | Self::Tcp(_) => (self.text() == said).then_some(self),
+            Self::Guarded { token, .. } => {
                 let place: SocketAddr = said.strip_prefix(TCP)?.parse().ok()?;
                 let ours = [
                     IpAddr::from(Ipv4Addr::LOCALHOST),
                     Ipv6Addr::LOCALHOST.into(),
                 ];
                 let is_ours = ours.contains(&place.ip()) && place.port() != 0;
-                is_ours.then_some(Self::Tcp { place, token })
+                is_ours.then_some(Self::Guarded { place, token })
             }
         }
     }

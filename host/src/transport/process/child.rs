@@ -1,5 +1,7 @@
 //! A running child: its signals, its end, and what is left of it.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -130,11 +132,37 @@ impl Fate {
     /// Whether the other end of a connection is the child or one of its group.
     pub(super) fn is_peer(&self, socket: impl AsFd) -> io::Result<bool> {
         let peer = socket_peercred(socket)?;
-        let in_group = || {
-            let process = Path::new("/proc").join(peer.pid.to_string());
-            address::group_of(&process) == Some(self.pid)
-        };
-        Ok(peer.uid == geteuid() && (peer.pid == self.pid || in_group()))
+        Ok(peer.uid == geteuid() && self.is_member(peer.pid))
+    }
+
+    /// The sockets of the child and of its group, as links in `/proc` name them.
+    pub(super) fn sockets(&self) -> io::Result<BTreeSet<String>> {
+        let mut sockets = BTreeSet::new();
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let number = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            let pid = number.and_then(Pid::from_raw);
+            if !pid.is_some_and(|pid| self.is_member(pid)) {
+                continue;
+            }
+            // It may have ended meanwhile.
+            let Ok(files) = fs::read_dir(entry.path().join("fd")) else {
+                continue;
+            };
+            let links = files
+                .flatten()
+                .filter_map(|file| fs::read_link(file.path()).ok());
+            let links = links.filter_map(|link| link.into_os_string().into_string().ok());
+            sockets.extend(links.filter(|link| link.starts_with("socket:")));
+        }
+        Ok(sockets)
+    }
+
+    fn is_member(&self, pid: Pid) -> bool {
+        let group = || address::group_of(&Path::new("/proc").join(pid.to_string()));
+        pid == self.pid || group() == Some(self.pid)
     }
 
     /// Whether the child or one of its group listens at `place`, as far as the system says.

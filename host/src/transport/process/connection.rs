@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::sockopt::{set_tcp_nodelay, socket_error};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
-    send, socket_with,
+    send, socket_with, sockopt,
 };
 
-use super::address::Address;
+pub(super) use super::address::Address;
 use super::child::Fate;
 use super::error::ProcessError;
 use crate::context::Cancel;
@@ -44,18 +43,72 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How often it looks whether the child is still there. Usually the end of the stream says so at once.
 const ALIVE: Duration = Duration::from_millis(500);
 const PIECE: usize = 32 << 10;
+const IN_ITS_PLACE: &str = "another process listens in its place";
 
 impl Connection {
     /// Connects to the child at its address.
     pub(super) fn open(address: &Address, until: &Until<'_>) -> Result<Self, ProcessError> {
         match address {
             Address::Unix(path) => Self::open_unix(path, until),
-            Address::Tcp { place, token } => Self::open_tcp(*place, token, until),
+            Address::Guarded { place, token } => {
+                let mut connection = Self::open_tcp(*place, until)?;
+                // The kernel does not say who is at the other end. Somebody who took the port of a child that died
+                // is shown no token.
+                match until.fate.is_listener(*place) {
+                    Ok(true) => connection.token = Some(token.clone()),
+                    Ok(false) => return Err(ProcessError::unsent(IN_ITS_PLACE)),
+                    Err(error) => return Err(ProcessError::unsent(error)),
+                }
+                Ok(connection)
+            }
+            Address::Tcp(addresses) => {
+                let mut last = ProcessError::unsent("it listens nowhere");
+                for address in addresses {
+                    match Self::open_tcp(*address, until) {
+                        Err(error @ ProcessError::Unavailable { .. }) => last = error,
+                        outcome => return outcome,
+                    }
+                }
+                Err(last)
+            }
         }
     }
 
+    fn open_tcp(address: SocketAddr, until: &Until<'_>) -> Result<Self, ProcessError> {
+        let silent = |error: Errno| {
+            ProcessError::unsent(format!("its process does not answer at {address}: {error}"))
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let family = if address.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        };
+        let socket = socket_with(family, SocketType::STREAM, flags, None)
+            .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
+        match connect(&socket, &address) {
+            Ok(()) => {}
+            Err(Errno::INPROGRESS | Errno::INTR) => {
+                until.wait(&socket, PollFlags::OUT)?;
+                let error = sockopt::socket_error(&socket).map_err(silent)?;
+                error.map_err(silent)?;
+            }
+            Err(error) => return Err(silent(error)),
+        }
+        // Small requests go out at once.
+        sockopt::set_tcp_nodelay(&socket, true).map_err(silent)?;
+        Ok(Self {
+            socket,
+            token: None,
+            buffer: Vec::new(),
+            unread: false,
+        })
+    }
+
     fn open_unix(path: &Path, until: &Until<'_>) -> Result<Self, ProcessError> {
-        let socket = socket(AddressFamily::UNIX)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
         let address = SocketAddrUnix::new(path)
             .map_err(|error| ProcessError::unsent(format!("no socket at its path: {error}")))?;
         loop {
@@ -67,49 +120,20 @@ impl Connection {
                     thread::sleep(Duration::from_millis(1));
                 }
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(no_answer(error)),
+                Err(error) => {
+                    let why = format!("its process does not answer: {error}");
+                    return Err(ProcessError::unsent(why));
+                }
             }
         }
-        let is_peer = until.fate.is_peer(&socket);
-        Self::with(socket, None, is_peer)
-    }
-
-    /// Connects on loopback, where the kernel does not say who is at the other end. Somebody who
-    /// took the port of a child that died is shown no token.
-    fn open_tcp(place: SocketAddr, token: &str, until: &Until<'_>) -> Result<Self, ProcessError> {
-        let family = match place {
-            SocketAddr::V4(_) => AddressFamily::INET,
-            SocketAddr::V6(_) => AddressFamily::INET6,
-        };
-        let socket = socket(family)?;
-        match connect(&socket, &place) {
-            Ok(()) => {}
-            Err(Errno::INPROGRESS | Errno::INTR) => {
-                until.wait(&socket, PollFlags::OUT)?;
-                let outcome = socket_error(&socket).and_then(|outcome| outcome);
-                outcome.map_err(no_answer)?;
-            }
-            Err(error) => return Err(no_answer(error)),
-        }
-        // A request is sent in one piece; nothing is won by holding it back.
-        set_tcp_nodelay(&socket, true).map_err(no_answer)?;
-        let is_peer = until.fate.is_listener(place);
-        Self::with(socket, Some(token.to_owned()), is_peer)
-    }
-
-    fn with(
-        socket: OwnedFd,
-        token: Option<String>,
-        is_peer: io::Result<bool>,
-    ) -> Result<Self, ProcessError> {
-        match is_peer {
+        match until.fate.is_peer(&socket) {
             Ok(true) => Ok(Self {
                 socket,
-                token,
+                token: None,
                 buffer: Vec::new(),
                 unread: false,
             }),
-            Ok(false) => Err(ProcessError::unsent("another process listens in its place")),
+            Ok(false) => Err(ProcessError::unsent(IN_ITS_PLACE)),
             Err(error) => Err(ProcessError::unsent(error)),
         }
     }
@@ -207,14 +231,4 @@ impl Until<'_> {
             }
         }
     }
-}
-
-fn socket(family: AddressFamily) -> Result<OwnedFd, ProcessError> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    socket_with(family, SocketType::STREAM, flags, None)
-        .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))
-}
-
-fn no_answer(error: Errno) -> ProcessError {
-    ProcessError::unsent(format!("its process does not answer: {error}"))
 }

@@ -22,6 +22,7 @@ use semver::Version;
 use super::address::Address;
 use super::child::{Child, Fate};
 use super::connection::{Connection, Until};
+use super::dialect::{Dialect, Told, Traces};
 use super::error::ProcessError;
 use super::health::Activity;
 use super::http::{self, Answer};
@@ -41,6 +42,9 @@ pub(crate) struct Build {
     pub(crate) version: Version,
     pub(crate) generation: u64,
     pub(crate) program: Program,
+    pub(crate) dialect: Dialect,
+    /// The operator's configuration.
+    pub(crate) config: serde_json::Map<String, serde_json::Value>,
     /// The file that it is known by, with its size and what was in it.
     pub(crate) file: PathBuf,
     pub(crate) bytes: u64,
@@ -51,8 +55,6 @@ pub(crate) struct Build {
     pub(crate) idle: Option<Duration>,
     /// What it listens on.
     pub(crate) socket: SocketKind,
-    /// What the operator configured.
-    pub(crate) config: serde_json::Map<String, serde_json::Value>,
     pub(crate) root: Arc<RunRoot>,
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) pulse: Arc<Pulse>,
@@ -75,8 +77,12 @@ pub(super) struct Running {
     pub(super) state: Option<u32>,
     /// Ends before its directory goes.
     pub(super) child: Child,
-    _directory: RunDirectory,
     address: Address,
+    _directory: RunDirectory,
+    _traces: Traces,
+    /// How many connections are kept for the next calls: a child may take a closed one for one of those that it
+    /// has to serve, until it notices.
+    most: usize,
     /// Connections that nobody uses just now.
     pool: Mutex<Vec<Connection>>,
     /// Calls that have begun, those that are inside, and when the last one ended, as long after the start.
@@ -93,30 +99,41 @@ pub(super) struct Visit {
     pub(super) running: Arc<Running>,
 }
 
+/// Called when a child has ended and all that it wrote was read.
+pub(super) type Ended = Arc<dyn Fn() + Send + Sync>;
+
 /// The variables that a child is given, if the host has them.
 const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
-/// Connections that are kept for the next calls.
-const POOL: usize = 16;
 /// How often a child that is not ready yet is asked again.
-const READY: Duration = Duration::from_millis(10);
+pub(super) const READY: Duration = Duration::from_millis(10);
 /// How long a child may take to answer that it ends.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 /// The most bytes of the body of an answer that says nothing.
 const SMALL: usize = 64 << 10;
 
 impl Build {
-    /// Starts a child and waits until it takes calls. `ended` is called when it has ended and all that it wrote was
-    /// read.
-    pub(super) fn launch(
-        &self,
-        ended: impl FnOnce() + Send + 'static,
-    ) -> Result<Running, ProcessError> {
+    /// Starts a child and waits until it takes calls.
+    pub(super) fn launch(&self, ended: &Ended) -> Result<Running, ProcessError> {
         let unchanged = |bytes: Vec<u8>| Digest::of(&bytes) == self.digest;
         if self.given.is_none() && !fs::read(&self.file).is_ok_and(unchanged) {
             let path = self.file.clone();
             return Err(ProcessError::Changed { path });
         }
         let directory = self.root.create()?;
+        let start = Instant::now();
+        let running = self.dialect.launch(self, directory, ended)?;
+        let patience = self.dialect.patience(&self.limits);
+        running.become_ready(&self.dialect, patience.saturating_sub(start.elapsed()))?;
+        running.note_time();
+        Ok(running)
+    }
+
+    /// Starts a child that speaks plg's own dialect, and waits for its start line.
+    pub(super) fn launch_native(
+        &self,
+        directory: RunDirectory,
+        ended: &Ended,
+    ) -> Result<Running, ProcessError> {
         let failed = |source| ProcessError::RunDirectory {
             path: directory.socket(),
             source,
@@ -133,80 +150,57 @@ impl Build {
             address: address.text(),
             token: address.token().map(str::to_owned),
             idle_ms: self.idle.and_then(|idle| idle.as_millis().try_into().ok()),
+            calls: u32::try_from(self.limits.in_flight).ok(),
             config: self.config.clone(),
         };
-        let line = line_of(&config)?;
-        let start = Instant::now();
-        let left = || self.limits.start.saturating_sub(start.elapsed());
-        let (mut child, first) = self.spawn(&directory, ended)?;
-        if let Some(lifeline) = &mut child.lifeline {
-            // One that has ended already, or does not read, is noticed by the line that does not come.
-            let _ = write_within(lifeline, &line, left());
-        }
-        let (address, state) = self.shake_hands(&child, &config, address, &first, left())?;
-        let running = Running {
+        let told = Told::line(line_of(&config)?);
+        let (child, first) = self.spawn(&directory, &told, ended)?;
+        let line = self.first_line(&child, &first)?;
+        let (address, state) = self.shake_hands(&child, &config, address, &line)?;
+        Ok(Running {
             state,
-            child,
-            _directory: directory,
-            address,
-            pool: Mutex::default(),
-            calls: AtomicU64::new(0),
-            inside: AtomicUsize::new(0),
-            last: AtomicU64::new(0),
-            verdict: OnceLock::new(),
-        };
-        running.become_ready(left())?;
-        running.note_time();
-        Ok(running)
+            ..Running::new(self, child, address, directory, told.traces)
+        })
     }
 
-    fn spawn(
+    pub(super) fn spawn(
         &self,
         directory: &RunDirectory,
-        ended: impl FnOnce() + Send + 'static,
+        told: &Told,
+        ended: &Ended,
     ) -> Result<(Child, mpsc::Receiver<First>), ProcessError> {
         let failed = |source| ProcessError::Spawn {
             program: self.program.path.clone(),
             source,
         };
         program::check_format(&self.program.path).map_err(failed)?;
-        let mut command = Command::new(&self.program.path);
-        command
-            .args(&self.program.args)
-            .env_clear()
-            .envs(
-                ENVIRONMENT
-                    .iter()
-                    .filter_map(|name| Some((name, env::var_os(name)?))),
-            )
-            .current_dir(directory.work())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let mut command = command(&self.program, directory);
+        command.args(&told.args);
         let given = self.given.as_ref().map(|given| given.file.as_fd());
         let mut child = self.spawner.spawn(command, given).map_err(failed)?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let fate = Arc::new(Fate::new(child).map_err(failed)?);
-        let (told, first) = mpsc::channel();
+        let (teller, first) = mpsc::channel();
         let mut child = Child {
             fate,
             output: Arc::new(Output::default()),
             lifeline: None,
             minder: None,
         };
-        let (Some(lifeline), Some(out), Some(err)) = streams else {
+        let (Some(mut lifeline), Some(out), Some(err)) = streams else {
             return Err(failed(io::ErrorKind::BrokenPipe.into()));
         };
-        child.lifeline = Some(lifeline);
         let (fate, output) = (child.fate.clone(), child.output.clone());
-        let name = self.name.clone();
+        let (name, is_start) = (self.name.clone(), told.is_start);
         let listener = tracing::dispatcher::get_default(Clone::clone);
+        let ended = ended.clone();
         let mind = move || {
             let minder = Minder {
                 plugin: name.as_str(),
                 fate: &fate,
                 output: &output,
-                first: Some(told),
+                first: Some(teller),
+                is_start,
             };
             tracing::dispatcher::with_default(&listener, || {
                 minder.run(out, err);
@@ -215,46 +209,63 @@ impl Build {
         };
         let minder = thread::Builder::new().name("plg-minder".to_owned());
         child.minder = Some(minder.spawn(mind).map_err(failed)?);
+        // One that has ended already, or does not read, is noticed by the line that does not come.
+        let _ = write_within(
+            &mut lifeline,
+            &told.line,
+            self.dialect.patience(&self.limits),
+        );
+        child.lifeline = Some(lifeline);
         Ok((child, first))
     }
 
-    /// Waits for the start line, which has to say what the configuration says. It says besides which state the
+    /// Waits for the start line.
+    pub(super) fn first_line(
+        &self,
+        child: &Child,
+        first: &mpsc::Receiver<First>,
+    ) -> Result<Vec<u8>, ProcessError> {
+        let limit = self.dialect.patience(&self.limits);
+        let handshake = |problem: String| ProcessError::Handshake {
+            problem,
+            stderr: child.output.errors(),
+        };
+        match first.recv_timeout(limit) {
+            Ok(First::Line(line)) => Ok(line),
+            Ok(First::TooLong) => {
+                let limit = wire::MAX_START;
+                Err(handshake(format!("no line ends within {limit} bytes")))
+            }
+            Ok(First::Closed) | Err(RecvTimeoutError::Disconnected) => {
+                let ending = child.fate.wait(LAST_WORDS);
+                child.output.wait_for_end(LAST_WORDS);
+                let stderr = child.output.errors();
+                Err(match ending {
+                    Some(ending) => ProcessError::Exited { ending, stderr },
+                    None => handshake("it closed its standard output".to_owned()),
+                })
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let stderr = child.output.errors();
+                Err(ProcessError::HandshakeTimeout { limit, stderr })
+            }
+        }
+    }
+
+    /// Reads the start line, which has to say what the configuration says. It says besides which state the
     /// child hands over.
     fn shake_hands(
         &self,
         child: &Child,
         config: &Config,
         address: Address,
-        first: &mpsc::Receiver<First>,
-        left: Duration,
+        line: &[u8],
     ) -> Result<(Address, Option<u32>), ProcessError> {
-        let limit = self.limits.start;
-        let handshake = |problem: String| ProcessError::Handshake {
-            problem,
-            stderr: child.output.errors(),
-        };
-        let line = match first.recv_timeout(left) {
-            Ok(First::Line(line)) => line,
-            Ok(First::TooLong) => {
-                let limit = wire::MAX_START;
-                return Err(handshake(format!("no line ends within {limit} bytes")));
-            }
-            Ok(First::Closed) | Err(RecvTimeoutError::Disconnected) => {
-                let ending = child.fate.wait(LAST_WORDS);
-                child.output.wait_for_end(LAST_WORDS);
-                let stderr = child.output.errors();
-                return Err(match ending {
-                    Some(ending) => ProcessError::Exited { ending, stderr },
-                    None => handshake("it closed its standard output".to_owned()),
-                });
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                let stderr = child.output.errors();
-                return Err(ProcessError::HandshakeTimeout { limit, stderr });
-            }
-        };
         let line: StartLine =
-            wire::decode(&line, wire::MAX_START).map_err(|error| handshake(error.to_string()))?;
+            wire::decode(line, wire::MAX_START).map_err(|error| ProcessError::Handshake {
+                problem: error.to_string(),
+                stderr: child.output.errors(),
+            })?;
         let version = self.version.to_string();
         let (said, wanted) = (line.plg.to_string(), config.protocol.to_string());
         let pairs = [
@@ -281,7 +292,46 @@ impl Build {
     }
 }
 
+/// What is run, and what it gets of the host.
+pub(super) fn command(program: &Program, directory: &RunDirectory) -> Command {
+    let environment = ENVIRONMENT
+        .iter()
+        .filter_map(|name| Some((name, env::var_os(name)?)));
+    let mut command = Command::new(&program.path);
+    command
+        .args(&program.args)
+        .env_clear()
+        .envs(environment)
+        .current_dir(directory.work())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
 impl Running {
+    pub(super) fn new(
+        build: &Build,
+        child: Child,
+        address: Address,
+        directory: RunDirectory,
+        traces: Traces,
+    ) -> Self {
+        Self {
+            state: None,
+            child,
+            address,
+            _directory: directory,
+            _traces: traces,
+            most: build.limits.in_flight,
+            pool: Mutex::default(),
+            calls: AtomicU64::new(0),
+            inside: AtomicUsize::new(0),
+            last: AtomicU64::new(0),
+            verdict: OnceLock::new(),
+        }
+    }
+
     /// A connection that nobody uses.
     pub(super) fn connect(&self, until: &Until<'_>) -> Result<Connection, ProcessError> {
         while let Some(connection) = self.pool().pop() {
@@ -324,7 +374,7 @@ impl Running {
     pub(super) fn give_back(&self, connection: Connection, answer: &Answer) {
         if answer.leaves_open(&connection) {
             let mut pool = self.pool();
-            if pool.len() < POOL {
+            if pool.len() < self.most {
                 pool.push(connection);
             }
         }
@@ -346,25 +396,31 @@ impl Running {
         Ok(answer.status)
     }
 
-    fn become_ready(&self, limit: Duration) -> Result<(), ProcessError> {
+    fn become_ready(&self, dialect: &Dialect, limit: Duration) -> Result<(), ProcessError> {
         let until = Until::within(limit, &self.child.fate);
         loop {
-            let why = match self.tell("GET", "/healthz", b"", &until) {
+            let answer = self.tell("GET", "/healthz", b"", &until);
+            if let Some(pause) = dialect.asks_again(&answer)
+                && until.check().is_ok()
+                && self.child.fate.wait(pause).is_none()
+            {
+                continue;
+            }
+            let ending = match answer {
                 Ok(200) => return Ok(()),
-                Ok(503) if until.check().is_ok() => {
-                    thread::sleep(READY);
-                    continue;
-                }
-                Ok(401) => return Err(ProcessError::Auth),
+                Ok(_) => self.child.fate.ending(),
+                Err(ProcessError::Over) => None,
+                Err(_) => self.child.fate.wait(LAST_WORDS),
+            };
+            if let Some(ending) = ending {
+                let stderr = self.child.output.errors();
+                return Err(ProcessError::Exited { ending, stderr });
+            }
+            let why = match answer {
+                Ok(401) if self.address.token().is_some() => return Err(ProcessError::Auth),
                 Ok(status) => format!("`/healthz` answered {status}"),
                 Err(ProcessError::Over) => format!("no answer from `/healthz` within {limit:?}"),
-                Err(error) => match self.child.fate.wait(LAST_WORDS) {
-                    Some(ending) => {
-                        let stderr = self.child.output.errors();
-                        return Err(ProcessError::Exited { ending, stderr });
-                    }
-                    None => error.to_string(),
-                },
+                Err(error) => error.to_string(),
             };
             return Err(ProcessError::Unhealthy { why });
         }

@@ -15,12 +15,14 @@
 //! - [`address`], [`connection`], [`http`]: requests and answers.
 //! - [`exchange`]: one call.
 //! - [`passage`]: one request to a plugin's own endpoints.
+//! - [`dialect`]: what a program speaks, where that is not plg's own.
 //! - [`error`]: why something of this failed.
 
 mod address;
 mod before_exec;
 mod child;
 mod connection;
+pub(crate) mod dialect;
 mod error;
 mod exchange;
 mod health;

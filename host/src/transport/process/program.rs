@@ -34,7 +34,8 @@ impl Program {
     ///
     /// When it speaks something else, or is nowhere.
     pub(crate) fn find(directory: &Path, process: &Process) -> Result<Self, ProcessError> {
-        if process.dialect != Dialect::Native {
+        let is_native = process.dialect == Dialect::Native;
+        if !is_native && process.dialect != Dialect::Contracts {
             let found = format!("the dialect `{}`", process.dialect.as_str());
             return Err(ProcessError::Dialect { found });
         }

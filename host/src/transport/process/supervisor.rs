@@ -12,14 +12,16 @@ use plg_plugin_api::process::wire::Fault;
 
 pub(crate) use super::launch::{Build, Given};
 
-use super::error::{Ending, ProcessError, Said};
+use super::dialect::Dialect;
+use super::error::{ProcessError, Said};
 use super::exchange::{Exchange, Question};
 use super::health::Health;
-use super::launch::{LAST_WORDS, Running, Visit};
+use super::launch::{Ended, LAST_WORDS, Running, Visit};
 use super::passage::Passage;
 use super::restarts::Restarts;
 use crate::context::frame::{Call, Nested};
 use crate::context::{Cancel, Context};
+use crate::contracts::Offered;
 use crate::loader::image::Image;
 use crate::plugin::thread::Here;
 
@@ -129,6 +131,11 @@ impl Process {
         }
     }
 
+    /// Whether it can have endpoints of its own, beside those of what it speaks.
+    pub(crate) fn has_endpoints(&self) -> bool {
+        matches!(self.build.dialect, Dialect::Native)
+    }
+
     /// The SHA-256 of the file that the build is known by.
     pub(crate) fn digest(&self) -> Digest {
         self.build.digest
@@ -155,6 +162,11 @@ impl Process {
         self.build.bytes
     }
 
+    /// The contracts that it says it offers.
+    pub(crate) fn offered(&self) -> Option<&Offered> {
+        self.build.dialect.offered()
+    }
+
     fn call(
         &self,
         context: &mut Context,
@@ -169,14 +181,16 @@ impl Process {
             let running = &visit.running;
             let outcome = match Passage::of(call) {
                 Some(passage) => passage.run(running, context),
-                None => Exchange {
-                    running,
-                    question,
-                    id: self.calls.fetch_add(1, Ordering::Relaxed) + 1,
-                    call,
-                    depth,
+                None => {
+                    let exchange = Exchange {
+                        running,
+                        question,
+                        id: self.calls.fetch_add(1, Ordering::Relaxed) + 1,
+                        call,
+                        depth,
+                    };
+                    self.build.dialect.call(&exchange, context)
                 }
-                .run(context),
             };
             let error = match outcome {
                 Err(error @ (ProcessError::Unavailable { .. } | ProcessError::Refused)) => error,
@@ -194,7 +208,8 @@ impl Process {
             let limit = left.map_or(limit, |left| left.min(limit));
             let ending = running.child.fate.wait(limit);
             // Who ends well has answered all that it began.
-            let is_unsent = error.is_unsent() || ending.is_some_and(Ending::is_success);
+            let answered = ending.is_some_and(|ending| self.build.dialect.has_answered(ending));
+            let is_unsent = error.is_unsent() || answered;
             if is_unsent && std::mem::take(&mut again) {
                 continue;
             }
@@ -324,13 +339,13 @@ impl Process {
         let start = move || {
             tracing::dispatcher::with_default(&listener, || {
                 let whose = own.own.clone();
-                let ended = move || {
+                let ended: Ended = Arc::new(move || {
                     if let Some(process) = whose.upgrade() {
                         process.ended(number);
                     }
-                };
+                });
                 // Who listens to the log runs here as well, and somebody waits for the outcome.
-                let launch = AssertUnwindSafe(|| own.build.launch(ended));
+                let launch = AssertUnwindSafe(|| own.build.launch(&ended));
                 let outcome = panic::catch_unwind(launch).unwrap_or_else(|payload| {
                     // Its drop could panic as well.
                     std::mem::forget(payload);
@@ -411,8 +426,8 @@ impl Process {
         let ending = fate.ending();
         let why = last_words(&kept.running);
         self.tell_ended(&why);
-        let may = self.build.idle.is_some_and(|idle| lived >= idle);
-        if may && ending.is_some_and(Ending::is_success) {
+        let (dialect, idle) = (&self.build.dialect, self.build.idle);
+        if ending.is_some_and(|ending| dialect.was_idle(idle, lived, ending)) {
             state.restarts.ended_well();
         } else {
             let plugin = self.build.name.as_str();
