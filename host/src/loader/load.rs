@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use plg_packaging::manifest::SocketKind;
 use plg_packaging::{Digest, Manifest, Parsed};
 
 use super::LoadError;
@@ -14,6 +15,7 @@ use super::preflight::{Facts, Rules, code, preflight};
 use super::probe::Prober;
 use crate::contracts::{Asked, Settings};
 use crate::discovery::Candidate;
+use crate::events::Hooks;
 use crate::last_words::{Build, Doing, LastWords, Recorded};
 use crate::limits::Limits;
 use crate::plugin::thread::{HERE, Number};
@@ -23,7 +25,7 @@ use crate::quarantine::{self, Cause, Quarantine};
 use crate::runner;
 use crate::transport::process::dialect::Dialect;
 use crate::transport::process::program::Program;
-use crate::transport::process::{self, Process, RunRoot, Spawner};
+use crate::transport::process::{self, Process, Pulse, RunRoot, Spawner};
 use crate::transport::{InProcess, Transport};
 
 /// What loading needs to know of its host.
@@ -40,6 +42,9 @@ pub(crate) struct Loader {
     /// Where processes are started, and where their sockets are.
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) run: Arc<RunRoot>,
+    /// Looks at processes.
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) hooks: Arc<Hooks>,
     /// What the operator says about programs.
     pub(crate) settings: Settings,
     /// The program that serves libraries in processes of their own.
@@ -139,8 +144,11 @@ impl Loader {
             digest,
             given: None,
             idle: process.idle_timeout.map(|idle| idle.duration()),
+            socket: process.transport.unwrap_or(SocketKind::Unix),
             root: self.run.clone(),
             spawner: self.spawner.clone(),
+            pulse: self.pulse.clone(),
+            hooks: self.hooks.clone(),
             limits: self.limits.clone(),
         };
         Ok(Mapped {
@@ -190,14 +198,17 @@ impl Loader {
             generation,
             program: Program::runner(runner, runner::arguments(&file, name, &version)),
             dialect: Dialect::Native,
-            config: serde_json::Map::new(),
             file: path.to_owned(),
             bytes: image.size(),
             digest: digest(&image)?,
             given: Some(process::Given { image, file }),
             idle: None,
+            socket: SocketKind::Unix,
+            config: self.settings.config(&manifest, path)?,
             root: self.run.clone(),
             spawner: self.spawner.clone(),
+            pulse: self.pulse.clone(),
+            hooks: self.hooks.clone(),
             limits: self.limits.clone(),
         };
         Ok(Mapped {

@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::{self, ChildStdin};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, geteuid, getpgid, kill_process_group, pidfd_open, pidfd_send_signal,
+    Pid, PidfdFlags, Signal, geteuid, kill_process_group, pidfd_open, pidfd_send_signal,
 };
 
+use super::address;
 use super::error::Ending;
 use super::output::Output;
 
@@ -36,6 +39,7 @@ pub(super) struct Fate {
     child: Mutex<Reaped>,
     ended: Condvar,
     pub(super) since: Instant,
+    pub(super) began: SystemTime,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,7 @@ impl Fate {
                 child: Mutex::new(Reaped::Not(child)),
                 ended: Condvar::new(),
                 since: Instant::now(),
+                began: SystemTime::now(),
             }),
             Err(error) => {
                 let mut child = child;
@@ -85,6 +90,12 @@ impl Fate {
             Reaped::Not(_) => None,
             Reaped::Yes(ending) => Some(*ending),
         }
+    }
+
+    /// Its number, while that is its own.
+    pub(super) fn number(&self) -> Option<u32> {
+        let is_its_own = matches!(&*self.lock(), Reaped::Not(_));
+        is_its_own.then(|| self.pid.as_raw_nonzero().get().unsigned_abs())
     }
 
     /// Waits for its end, but no longer than `limit`.
@@ -147,7 +158,13 @@ impl Fate {
     }
 
     fn is_member(&self, pid: Pid) -> bool {
-        pid == self.pid || getpgid(Some(pid)).is_ok_and(|group| group == self.pid)
+        let group = || address::group_of(&Path::new("/proc").join(pid.to_string()));
+        pid == self.pid || group() == Some(self.pid)
+    }
+
+    /// Whether the child or one of its group listens at `place`, as far as the system says.
+    pub(super) fn is_listener(&self, place: SocketAddr) -> io::Result<bool> {
+        Ok(address::is_listener(place, self.pid)? && self.ending().is_none())
     }
 
     fn lock(&self) -> MutexGuard<'_, Reaped> {
@@ -159,7 +176,10 @@ impl Drop for Child {
     fn drop(&mut self) {
         drop(self.lifeline.take());
         self.fate.kill();
-        if let Some(minder) = self.minder.take() {
+        if let Some(minder) = self.minder.take()
+            // The last of it may go with what the minder itself tells.
+            && minder.thread().id() != thread::current().id()
+        {
             // It ends soon after the child, which is dying.
             let _ = minder.join();
         }

@@ -15,10 +15,14 @@ pub(crate) enum ProcessError {
     NoProgram { exec: String, directory: PathBuf },
     #[error("`{}` cannot be run: {source}", program.display())]
     Spawn { program: PathBuf, source: io::Error },
-    #[error("{found} is not supported, expected `native` over `unix`, or `contracts`")]
+    #[error("{found} is not supported, expected `native` or `contracts`")]
     Dialect { found: String },
     #[error("`{}` is not the file that was loaded", path.display())]
     Changed { path: PathBuf },
+    #[error("its configuration has {bytes} bytes, the limit is {limit}")]
+    ConfigTooLarge { bytes: usize, limit: usize },
+    #[error("its process does not take the token that it was given, and answers 401")]
+    Auth,
     #[error("the directory for its socket cannot be made in `{}`: {source}", path.display())]
     RunDirectory { path: PathBuf, source: io::Error },
     #[error("the path of its socket would have {bytes} bytes, the limit is {limit}: `{}`", path.display())]
@@ -98,6 +102,8 @@ impl ProcessError {
             Self::NoProgram { .. } | Self::Spawn { .. } => "proc.spawn",
             Self::Dialect { .. } => "proc.dialect",
             Self::Changed { .. } => "proc.changed",
+            Self::ConfigTooLarge { .. } => "proc.config_too_large",
+            Self::Auth => "proc.auth",
             Self::RunDirectory { .. } => "proc.run_dir",
             Self::SocketPath { .. } => "proc.socket_path",
             Self::Exited { .. } => "proc.exited",
