@@ -40,6 +40,7 @@ mod pack;
 mod preflight;
 mod probe;
 mod process;
+mod process_binary;
 mod process_http;
 mod process_plugin;
 mod process_wire;

@@ -20,6 +20,7 @@ use crate::quarantine::{self, Quarantine};
 use crate::transport::process::program::Program;
 use crate::transport::process::{self, Process, RunRoot, Spawner};
 use crate::transport::{InProcess, Transport};
+use plg_plugin_api::process::wire::Pace;
 
 /// What loading needs to know of its host.
 pub(crate) struct Loader {
@@ -35,6 +36,8 @@ pub(crate) struct Loader {
     /// Where processes are started, and where their sockets are.
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) run: Arc<RunRoot>,
+    /// How eagerly they are waited for.
+    pub(crate) pace: Pace,
     /// A fault for tests: maps what the preflight refuses.
     pub(crate) unchecked: bool,
 }
@@ -107,6 +110,7 @@ impl Loader {
             root: self.run.clone(),
             spawner: self.spawner.clone(),
             limits: self.limits.clone(),
+            pace: self.pace,
         };
         Ok(Mapped {
             manifest,

@@ -36,6 +36,7 @@
 //! [`wire`] has the records, for both sides of the protocol. [`serve`] serves anything that is a [`Plugin`];
 //! [`Program`] is one that has an entry point.
 
+mod binary;
 mod call;
 mod codec;
 mod connection;
@@ -43,6 +44,7 @@ mod http;
 mod life;
 mod listen;
 mod log;
+pub mod pace;
 mod plugin;
 mod program;
 mod router;

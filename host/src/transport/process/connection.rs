@@ -6,12 +6,17 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
     send, socket_with,
 };
+
+use plg_plugin_api::process::pace::{Pace, Spin};
+use rustix::thread::sched_getaffinity;
 
 use super::child::Fate;
 use super::error::ProcessError;
@@ -21,7 +26,10 @@ use crate::context::Cancel;
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: OwnedFd,
-    pub(super) buffer: Vec<u8>,
+    read: Vec<u8>,
+    /// How many bytes of `read` were used.
+    used: usize,
+    spin: Spin,
     /// Whether the other end was closed before it had read everything.
     pub(super) unread: bool,
 }
@@ -38,14 +46,16 @@ pub(super) struct Until<'a> {
 const LOOK: Duration = Duration::from_millis(5);
 /// How often it looks whether the child is still there. Usually the end of the stream says so at once.
 const ALIVE: Duration = Duration::from_millis(500);
-const PIECE: usize = 32 << 10;
+/// How much is read at once.
+const PIECE: usize = 16 << 10;
 
 impl Connection {
     /// Connects to the child at `path`.
-    pub(super) fn open(path: &Path, until: &Until<'_>) -> Result<Self, ProcessError> {
+    pub(super) fn open(path: &Path, pace: Pace, until: &Until<'_>) -> Result<Self, ProcessError> {
+        let unsent = |error| ProcessError::unsent(format!("no socket: {error}"));
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-            .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(unsent)?;
         let address = SocketAddrUnix::new(path)
             .map_err(|error| ProcessError::unsent(format!("no socket at its path: {error}")))?;
         loop {
@@ -64,27 +74,49 @@ impl Connection {
             }
         }
         match until.fate.is_peer(&socket) {
-            Ok(true) => Ok(Self {
-                socket,
-                buffer: Vec::new(),
-                unread: false,
-            }),
-            Ok(false) => Err(ProcessError::unsent("another process listens in its place")),
-            Err(error) => Err(ProcessError::unsent(error)),
+            Ok(true) => {}
+            Ok(false) => return Err(ProcessError::unsent("another process listens in its place")),
+            Err(error) => return Err(ProcessError::unsent(error)),
         }
+        // Who waits for long waits in one call.
+        set_socket_timeout(&socket, Timeout::Recv, Some(ALIVE))
+            .and_then(|()| rustix::io::ioctl_fionbio(&socket, false))
+            .map_err(unsent)?;
+        Ok(Self {
+            socket,
+            read: Vec::new(),
+            used: 0,
+            spin: Spin::new(pace),
+            unread: false,
+        })
     }
 
     /// Whether nothing came that nobody asked for, the end included.
     pub(super) fn is_idle(&self) -> bool {
         let mut byte = [0_u8; 1];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        self.buffer.is_empty() && matches!(recv(&self.socket, &mut byte, flags), Err(Errno::AGAIN))
+        self.bytes().is_empty() && matches!(recv(&self.socket, &mut byte, flags), Err(Errno::AGAIN))
+    }
+
+    /// What was read and not used yet.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.read[self.used..]
+    }
+
+    /// Uses the first `count` of these bytes.
+    pub(super) fn used(&mut self, count: usize) {
+        self.used += count;
+        if self.used >= self.read.len() {
+            self.read.clear();
+            self.used = 0;
+        }
     }
 
     /// Sends all of `bytes`. Until that is done, nothing was asked.
     pub(super) fn send(&mut self, mut bytes: &[u8], until: &Until<'_>) -> Result<(), ProcessError> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         while !bytes.is_empty() {
-            match send(&self.socket, bytes, SendFlags::NOSIGNAL) {
+            match send(&self.socket, bytes, flags) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(Errno::AGAIN) => until.wait(&self.socket, PollFlags::OUT)?,
                 Err(Errno::INTR) => {}
@@ -97,30 +129,112 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads some more into the buffer; false at the end.
-    pub(super) fn fill(&mut self, until: &Until<'_>) -> Result<bool, ProcessError> {
-        let start = self.buffer.len();
-        self.buffer.resize(start + PIECE, 0);
-        let outcome = loop {
-            match recv(&self.socket, &mut self.buffer[start..], RecvFlags::empty()) {
-                Ok((count, _)) => break Ok(count),
-                Err(Errno::AGAIN) => {
-                    if let Err(error) = until.wait(&self.socket, PollFlags::IN) {
-                        break Err(error);
-                    }
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET) => {
-                    self.unread = true;
-                    break Ok(0);
-                }
-                Err(error) => break Err(ProcessError::cut_off(error)),
-            }
+    /// Waits for the begin of an answer to what was sent. Awake, if that pays and nobody else calls: with several
+    /// calls on their way, who waits awake takes the processor from who answers.
+    pub(super) fn await_answer(
+        &mut self,
+        alone: bool,
+        until: &Until<'_>,
+    ) -> Result<(), ProcessError> {
+        let start = Instant::now();
+        self.read.reserve(PIECE);
+        let Self {
+            socket,
+            read,
+            spin,
+            unread,
+            ..
+        } = self;
+        let found = if alone && spin.pays() {
+            let look = || receive_now(socket, read, unread, RecvFlags::DONTWAIT).transpose();
+            spin.wait(processors(), look)
+        } else {
+            None
         };
-        let count = *outcome.as_ref().unwrap_or(&0);
-        self.buffer.truncate(start + count);
-        outcome.map(|count| count > 0)
+        // The end of what comes is found again by who reads on.
+        match found {
+            Some(found) => found?,
+            None => receive(socket, read, unread, until)?,
+        };
+        spin.took(start.elapsed());
+        Ok(())
     }
+
+    /// Reads some more; false at the end.
+    pub(super) fn fill(&mut self, until: &Until<'_>) -> Result<bool, ProcessError> {
+        if self.used > 0 {
+            self.read.drain(..self.used);
+            self.used = 0;
+        }
+        self.read.reserve(PIECE);
+        receive(&self.socket, &mut self.read, &mut self.unread, until)
+    }
+
+    /// Reads to the end of `out`, up to `left` bytes; 0 at the end. There is nothing to be used before them.
+    pub(super) fn fill_body(
+        &mut self,
+        out: &mut Vec<u8>,
+        left: usize,
+        until: &Until<'_>,
+    ) -> Result<usize, ProcessError> {
+        let start = out.len();
+        out.reserve_exact(left);
+        receive(&self.socket, out, &mut self.unread, until)?;
+        if out.len() > start + left {
+            // There was more room, and more came.
+            self.read.extend_from_slice(&out[start + left..]);
+            out.truncate(start + left);
+        }
+        Ok(out.len() - start)
+    }
+}
+
+/// Reads into what is free of `out`; false at the end.
+fn receive(
+    socket: &OwnedFd,
+    out: &mut Vec<u8>,
+    unread: &mut bool,
+    until: &Until<'_>,
+) -> Result<bool, ProcessError> {
+    loop {
+        let is_patient = until.is_patient();
+        let flags = if is_patient {
+            RecvFlags::empty()
+        } else {
+            RecvFlags::DONTWAIT
+        };
+        match receive_now(socket, out, unread, flags)? {
+            Some(more) => return Ok(more),
+            None if is_patient => until.look()?,
+            None => until.wait(socket, PollFlags::IN)?,
+        }
+    }
+}
+
+/// As [`receive`]; `None` when there is nothing yet.
+fn receive_now(
+    socket: &OwnedFd,
+    out: &mut Vec<u8>,
+    unread: &mut bool,
+    flags: RecvFlags,
+) -> Result<Option<bool>, ProcessError> {
+    loop {
+        match recv(socket, spare_capacity(out), flags) {
+            Ok((_, count)) => return Ok(Some(count > 0)),
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => {
+                *unread = true;
+                return Ok(Some(false));
+            }
+            Err(error) => return Err(ProcessError::cut_off(error)),
+        }
+    }
+}
+
+/// How many processors this thread may use, and so what it starts.
+fn processors() -> usize {
+    sched_getaffinity(None).map_or(1, |set| set.count() as usize)
 }
 
 impl Until<'_> {
@@ -142,6 +256,21 @@ impl Until<'_> {
         Ok(())
     }
 
+    /// Whether it is enough to look every now and then. The end of such a wait is not exact.
+    fn is_patient(&self) -> bool {
+        let is_far = |end: Instant| end.saturating_duration_since(Instant::now()) > 2 * ALIVE;
+        self.cancel.is_none() && self.end.is_none_or(is_far)
+    }
+
+    /// Whether somebody still waits, and for a child that is there.
+    fn look(&self) -> Result<(), ProcessError> {
+        self.check()?;
+        match self.fate.ending() {
+            None => Ok(()),
+            Some(_) => Err(ProcessError::cut_off("its process ended")),
+        }
+    }
+
     /// Waits until `socket` is ready for what is wanted.
     fn wait(&self, socket: &OwnedFd, wanted: PollFlags) -> Result<(), ProcessError> {
         loop {
@@ -156,11 +285,7 @@ impl Until<'_> {
             let limit = Timespec::try_from(limit).ok();
             let mut ready = [PollFd::new(socket, wanted)];
             match poll(&mut ready, limit.as_ref()) {
-                Ok(0) => {
-                    if self.fate.ending().is_some() {
-                        return Err(ProcessError::cut_off("its process ended"));
-                    }
-                }
+                Ok(0) => self.look()?,
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(ProcessError::cut_off(io::Error::from(error))),

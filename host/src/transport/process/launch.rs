@@ -5,13 +5,14 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use plg_packaging::{Digest, PluginName};
-use plg_plugin_api::process::wire::{self, Config, PROTOCOL, StartLine};
+use plg_plugin_api::process::wire::{self, Config, Form, PROTOCOL, Pace, StartLine};
 use semver::Version;
 
 use super::child::{Child, Fate};
@@ -40,6 +41,8 @@ pub(crate) struct Build {
     pub(crate) root: Arc<RunRoot>,
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) limits: Arc<Limits>,
+    /// How eagerly both sides wait for each other.
+    pub(crate) pace: Pace,
 }
 
 /// A child that takes calls.
@@ -48,14 +51,33 @@ pub(super) struct Running {
     /// Ends before its directory goes.
     pub(super) child: Child,
     directory: RunDirectory,
+    /// How calls are written.
+    pub(super) form: Form,
+    pace: Pace,
     /// Connections that nobody uses just now.
     pool: Mutex<Vec<Connection>>,
+    /// How many calls are on their way.
+    calls: AtomicUsize,
+}
+
+/// A call on its way, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Inside<'a> {
+    calls: &'a AtomicUsize,
+    /// Whether it was the only one when it began.
+    pub(super) alone: bool,
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The variables that a child is given, if the host has them.
 const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
 /// Connections that are kept for the next calls.
-const POOL: usize = 16;
+const POOL: usize = 64;
 /// How often a child that is not ready yet is asked again.
 const READY: Duration = Duration::from_millis(10);
 /// How long a child may take to answer that it ends.
@@ -84,15 +106,20 @@ impl Build {
             address: format!("unix:{}", directory.socket().display()),
             token: None,
             idle_ms: self.idle.and_then(|idle| idle.as_millis().try_into().ok()),
+            forms: vec![Form::Plg.as_str().to_owned()],
+            pace: self.pace,
             config: serde_json::Map::new(),
         };
         let start = Instant::now();
         let (child, first) = self.spawn(&directory, &config)?;
-        self.shake_hands(&child, &config, &first)?;
+        let form = self.shake_hands(&child, &config, &first)?;
         let running = Running {
             child,
             directory,
+            form,
+            pace: self.pace,
             pool: Mutex::default(),
+            calls: AtomicUsize::new(0),
         };
         let left = self.limits.start.saturating_sub(start.elapsed());
         running.become_ready(left)?;
@@ -158,13 +185,14 @@ impl Build {
         Ok((child, first))
     }
 
-    /// Waits for the start line, which has to say what the configuration says.
+    /// Waits for the start line, which has to say what the configuration says. How calls are to be written is up
+    /// to the plugin.
     fn shake_hands(
         &self,
         child: &Child,
         config: &Config,
         first: &mpsc::Receiver<First>,
-    ) -> Result<(), ProcessError> {
+    ) -> Result<Form, ProcessError> {
         let limit = self.limits.start;
         let handshake = |problem: String| ProcessError::Handshake {
             problem,
@@ -202,7 +230,12 @@ impl Build {
             ("address", &line.address, &config.address),
         ];
         match pairs.into_iter().find(|(_, said, wanted)| said != wanted) {
-            None => Ok(()),
+            None => {
+                let reads = |form: Form| line.forms.iter().any(|known| known == form.as_str());
+                Ok(Some(Form::Plg)
+                    .filter(|form| reads(*form))
+                    .unwrap_or_default())
+            }
             Some((what, found, expected)) => Err(ProcessError::Mismatch {
                 what,
                 found: found
@@ -225,7 +258,15 @@ impl Running {
                 return Ok(connection);
             }
         }
-        Connection::open(&self.directory.socket(), until)
+        Connection::open(&self.directory.socket(), self.pace, until)
+    }
+
+    /// Counts a call as on its way.
+    pub(super) fn enter(&self) -> Inside<'_> {
+        Inside {
+            alone: self.calls.fetch_add(1, Ordering::Relaxed) == 0,
+            calls: &self.calls,
+        }
     }
 
     /// Keeps a connection for the next call, if it can be used again.
