@@ -19,6 +19,7 @@ use crate::loader::library;
 use crate::loader::preflight::Rules;
 use crate::loader::probe::Prober;
 use crate::plugin::ReturnPolicy;
+use crate::policy::Policy;
 use crate::quarantine::Quarantine;
 use crate::state::Directory;
 use crate::store::{Options, Store};
@@ -46,6 +47,8 @@ pub struct Builder {
     state_directory: Option<PathBuf>,
     home: Option<PathBuf>,
     prober: Option<PathBuf>,
+    runner: Option<PathBuf>,
+    policy: Policy,
     return_policy: Option<ReturnPolicy>,
     hooks: Vec<(HookOptions, Box<dyn Hook + Sync>)>,
     faults: Faults,
@@ -65,6 +68,8 @@ impl Default for Builder {
             state_directory: None,
             home: None,
             prober: None,
+            runner: None,
+            policy: Policy::default(),
             return_policy: Some(ReturnPolicy::default()),
             hooks: Vec::new(),
             faults: Faults::default(),
@@ -159,6 +164,20 @@ impl Builder {
         self
     }
 
+    /// The program that serves libraries in processes of their own: the `plg` command, or an app that calls
+    /// [`runner::run_if_asked`](crate::runner::run_if_asked), itself as `/proc/self/exe`. Without one only plugins
+    /// that are programs run outside of this process.
+    pub fn runner(mut self, program: impl AsRef<Path>) -> Self {
+        self.runner = Some(program.as_ref().to_owned());
+        self
+    }
+
+    /// How far each plugin is trusted, and where it runs; by default all of them with this process.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// When the build before comes back by itself after an upgrade; `None` never.
     pub fn return_policy(mut self, policy: Option<ReturnPolicy>) -> Self {
         self.return_policy = policy;
@@ -247,9 +266,11 @@ impl Builder {
                 spawner: Arc::default(),
                 run: Arc::new(RunRoot::new(self.run_directory)),
                 pace: self.pace,
+                runner: self.runner,
                 unchecked: self.faults.unsettled,
             },
             return_policy: self.return_policy,
+            policy: self.policy,
             history,
             installed,
             deaths,
@@ -304,6 +325,7 @@ pub(crate) struct Setup {
     pub(crate) discovery: discovery::Rules,
     pub(crate) loader: Loader,
     pub(crate) return_policy: Option<ReturnPolicy>,
+    pub(crate) policy: Policy,
     pub(crate) history: History,
     pub(crate) installed: Option<Installation>,
     pub(crate) deaths: Vec<Death>,

@@ -33,6 +33,7 @@ mod history;
 mod hooks;
 mod index;
 mod installed;
+mod isolate;
 mod last_words;
 mod layout;
 mod load;

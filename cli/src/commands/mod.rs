@@ -18,6 +18,7 @@ mod new;
 mod pack;
 mod quarantine;
 mod remove;
+mod runner;
 mod trust;
 mod undo;
 mod unpack;
@@ -93,6 +94,7 @@ pub(crate) enum Verb {
     Lock(lock::Lock),
     History(history::History),
     Quarantine(quarantine::Quarantine),
+    Runner(runner::Runner),
     Explain(explain::Explain),
     Version(version::Version),
     Completions(completions::Completions),
@@ -123,6 +125,7 @@ impl Verb {
             Self::Lock(verb) => verb.run(output),
             Self::History(verb) => verb.run(output),
             Self::Quarantine(verb) => verb.run(output),
+            Self::Runner(verb) => verb.run(),
             Self::Explain(verb) => verb.run(output),
             Self::Version(verb) => verb.run(output),
             Self::Completions(verb) => verb.run(output),

@@ -24,8 +24,10 @@ use super::wire::{self, Config, Form, PROTOCOL, StartLine};
 use super::{connection, log};
 use crate::context::Level;
 
-/// How many connections there may be. What comes over it is answered 503 and closed.
-const MAX_CONNECTIONS: usize = 256;
+/// How many connections there may be, at least. What comes over it is answered 503 and closed.
+const CONNECTIONS: usize = 256;
+/// How many there may be beside those that the host's calls take.
+const SPARE_CONNECTIONS: usize = 64;
 /// How long a plugin may take to end what it began, if the host is gone.
 const LOST_STOP: Duration = Duration::from_millis(300);
 /// How long the program lives on in any case, if the host is gone.
@@ -84,15 +86,17 @@ fn life(plugin: &'static dyn Plugin) -> Result<Ended, Refusal> {
     })?;
     let served: &'static Served<'static> = Box::leak(Box::new(Served {
         plugin,
-        life: Life::new(),
+        life: Life::new(config.calls),
         calls: Calls::default(),
         token: config.token.clone(),
         pace: config.pace,
     }));
     spawn("plg-host-gone", move || follow_host(&served.life))?;
     spawn("plg-signals", move || follow_signals(signals, &served.life))?;
-    spawn("plg-accept", move || accept(&listener, served))?;
-    print_start(&config, plugin.version(), address)?;
+    let calls = usize::try_from(config.calls.unwrap_or(0)).unwrap_or(usize::MAX);
+    let limit = calls.saturating_add(SPARE_CONNECTIONS).max(CONNECTIONS);
+    spawn("plg-accept", move || accept(&listener, served, limit))?;
+    print_start(&config, plugin, address)?;
 
     let idle = config.idle_ms.map(Duration::from_millis);
     spawn("plg-start", move || start(&config, served))?;
@@ -162,16 +166,17 @@ fn read_config() -> Result<Config, Refusal> {
     Ok(config)
 }
 
-fn print_start(config: &Config, version: &str, address: String) -> Result<(), Refusal> {
+fn print_start(config: &Config, plugin: &dyn Plugin, address: String) -> Result<(), Refusal> {
     let forms = [Form::Plg].into_iter();
     let forms = forms.filter(|form| config.forms.iter().any(|offered| offered == form.as_str()));
     let start = StartLine {
         plg: PROTOCOL,
         plugin: config.plugin.clone(),
-        version: version.to_owned(),
+        version: plugin.version().to_owned(),
         nonce: config.nonce.clone(),
         address,
         forms: forms.map(|form| form.as_str().to_owned()).collect(),
+        state: plugin.state_version(),
     };
     let mut line = wire::encode(&start, wire::MAX_START - 1)
         .map_err(|error| Refusal::Config(format!("the start line is too long: {error}")))?;
@@ -214,8 +219,8 @@ fn follow_signals(mut signals: Signals, life: &Life) {
     }
 }
 
-fn accept(listener: &Listener, served: &'static Served<'static>) {
-    static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
+fn accept(listener: &Listener, served: &'static Served<'static>, limit: usize) {
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
     loop {
         let Ok(stream) = listener.accept() else {
@@ -223,8 +228,8 @@ fn accept(listener: &Listener, served: &'static Served<'static>) {
             thread::sleep(Duration::from_millis(20));
             continue;
         };
-        if CONNECTIONS.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
-            CONNECTIONS.fetch_sub(1, Ordering::SeqCst);
+        if TAKEN.fetch_add(1, Ordering::SeqCst) >= limit {
+            TAKEN.fetch_sub(1, Ordering::SeqCst);
             refuse(&stream);
             continue;
         }
@@ -233,11 +238,11 @@ fn accept(listener: &Listener, served: &'static Served<'static>) {
             let stream = stream.clone();
             move || {
                 connection::serve(served, &stream);
-                CONNECTIONS.fetch_sub(1, Ordering::SeqCst);
+                TAKEN.fetch_sub(1, Ordering::SeqCst);
             }
         });
         if spawned.is_err() {
-            CONNECTIONS.fetch_sub(1, Ordering::SeqCst);
+            TAKEN.fetch_sub(1, Ordering::SeqCst);
             refuse(&stream);
         }
     }

@@ -182,6 +182,9 @@ pub struct Config {
     /// How eagerly the plugin waits for the next call.
     #[serde(default)]
     pub pace: Pace,
+    /// How many calls the host makes at once, at most, if it says so.
+    #[serde(default)]
+    pub calls: Option<u32>,
     /// The operator's configuration for this plugin.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
@@ -215,6 +218,9 @@ pub struct StartLine {
     /// In which of the forms that the host offered the plugin reads calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forms: Vec<String>,
+    /// The version of the state that the plugin hands over, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<u32>,
 }
 
 /// The body of `POST /execute`.

@@ -22,10 +22,29 @@ use crate::context::outside;
 /// A call on its way to a child.
 pub(super) struct Exchange<'a> {
     pub(super) running: &'a Arc<Running>,
+    pub(super) question: Question,
     /// Unique among the calls of this build.
     pub(super) id: u64,
     pub(super) call: &'a Call<'a>,
     pub(super) depth: u32,
+}
+
+/// What a child is asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Question {
+    Execute,
+    Save,
+    Restore,
+}
+
+impl Question {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Execute => "/execute",
+            Self::Save => "/save",
+            Self::Restore => "/restore",
+        }
+    }
 }
 
 /// How long somebody tries to tell a child that a call was given up.
@@ -47,7 +66,7 @@ impl Exchange<'_> {
         let mut connection = self.running.connect(&until)?;
         let inside = self.running.enter();
         let kind = form.content_type();
-        request.send(&mut connection, "POST", "/execute", kind, &until)?;
+        request.send(&mut connection, "POST", self.question.path(), kind, &until)?;
         let begun = connection.await_answer(inside.alone, &until);
         let outcome = begun.and_then(|()| self.outcome(&mut connection, context, &until));
         match outcome {

@@ -1,8 +1,9 @@
 //! From a program to a child that takes calls.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +25,7 @@ use super::program::{self, Program};
 use super::run_directory::{self, RunDirectory, RunRoot};
 use super::spawner::Spawner;
 use crate::limits::Limits;
+use crate::loader::image::Image;
 
 /// A build of a plugin that runs in a process of its own.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(crate) struct Build {
     pub(crate) file: PathBuf,
     pub(crate) bytes: u64,
     pub(crate) digest: Digest,
+    /// The library, if the program is a runner that serves one.
+    pub(crate) given: Option<Given>,
     /// After how long without a call it may end by itself.
     pub(crate) idle: Option<Duration>,
     pub(crate) root: Arc<RunRoot>,
@@ -45,19 +49,39 @@ pub(crate) struct Build {
     pub(crate) pace: Pace,
 }
 
+/// A library for a runner: the very bytes that were checked.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) image: Image,
+    /// What the child gets; the arguments of the program name its number.
+    pub(crate) file: File,
+}
+
 /// A child that takes calls.
 #[derive(Debug)]
 pub(super) struct Running {
+    /// The version of the state that it hands over, if it does.
+    pub(super) state: Option<u32>,
     /// Ends before its directory goes.
     pub(super) child: Child,
     directory: RunDirectory,
     /// How calls are written.
     pub(super) form: Form,
     pace: Pace,
+    /// How many connections are kept for the next calls: a child may take a closed one for one of those that it
+    /// has to serve, until it notices.
+    most: usize,
     /// Connections that nobody uses just now.
     pool: Mutex<Vec<Connection>>,
     /// How many calls are on their way.
     calls: AtomicUsize,
+}
+
+/// What a child chose in its start line.
+struct Chosen {
+    form: Form,
+    /// The version of the state that it hands over.
+    state: Option<u32>,
 }
 
 /// A call on its way, for as long as this lives.
@@ -76,8 +100,6 @@ impl Drop for Inside<'_> {
 
 /// The variables that a child is given, if the host has them.
 const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
-/// Connections that are kept for the next calls.
-const POOL: usize = 64;
 /// How often a child that is not ready yet is asked again.
 const READY: Duration = Duration::from_millis(10);
 /// How long a child may take to answer that it ends.
@@ -89,7 +111,7 @@ impl Build {
     /// Starts a child and waits until it takes calls.
     pub(super) fn launch(&self) -> Result<Running, ProcessError> {
         let unchanged = |bytes: Vec<u8>| Digest::of(&bytes) == self.digest;
-        if !fs::read(&self.file).is_ok_and(unchanged) {
+        if self.given.is_none() && !fs::read(&self.file).is_ok_and(unchanged) {
             let path = self.file.clone();
             return Err(ProcessError::Changed { path });
         }
@@ -108,16 +130,19 @@ impl Build {
             idle_ms: self.idle.and_then(|idle| idle.as_millis().try_into().ok()),
             forms: vec![Form::Plg.as_str().to_owned()],
             pace: self.pace,
+            calls: u32::try_from(self.limits.in_flight).ok(),
             config: serde_json::Map::new(),
         };
         let start = Instant::now();
         let (child, first) = self.spawn(&directory, &config)?;
-        let form = self.shake_hands(&child, &config, &first)?;
+        let Chosen { form, state } = self.shake_hands(&child, &config, &first)?;
         let running = Running {
+            state,
             child,
             directory,
             form,
             pace: self.pace,
+            most: self.limits.in_flight,
             pool: Mutex::default(),
             calls: AtomicUsize::new(0),
         };
@@ -152,7 +177,8 @@ impl Build {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = self.spawner.spawn(command).map_err(failed)?;
+        let given = self.given.as_ref().map(|given| given.file.as_fd());
+        let mut child = self.spawner.spawn(command, given).map_err(failed)?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let fate = Arc::new(Fate::new(child).map_err(failed)?);
         let (told, first) = mpsc::channel();
@@ -185,14 +211,13 @@ impl Build {
         Ok((child, first))
     }
 
-    /// Waits for the start line, which has to say what the configuration says. How calls are to be written is up
-    /// to the plugin.
+    /// Waits for the start line, which has to say what the configuration says, and what is the child's choice.
     fn shake_hands(
         &self,
         child: &Child,
         config: &Config,
         first: &mpsc::Receiver<First>,
-    ) -> Result<Form, ProcessError> {
+    ) -> Result<Chosen, ProcessError> {
         let limit = self.limits.start;
         let handshake = |problem: String| ProcessError::Handshake {
             problem,
@@ -232,9 +257,11 @@ impl Build {
         match pairs.into_iter().find(|(_, said, wanted)| said != wanted) {
             None => {
                 let reads = |form: Form| line.forms.iter().any(|known| known == form.as_str());
-                Ok(Some(Form::Plg)
-                    .filter(|form| reads(*form))
-                    .unwrap_or_default())
+                let form = Some(Form::Plg).filter(|form| reads(*form));
+                Ok(Chosen {
+                    form: form.unwrap_or_default(),
+                    state: line.state,
+                })
             }
             Some((what, found, expected)) => Err(ProcessError::Mismatch {
                 what,
@@ -273,7 +300,7 @@ impl Running {
     pub(super) fn give_back(&self, connection: Connection, answer: &Answer) {
         if answer.leaves_open(&connection) {
             let mut pool = self.pool();
-            if pool.len() < POOL {
+            if pool.len() < self.most {
                 pool.push(connection);
             }
         }

@@ -29,4 +29,4 @@ mod supervisor;
 pub(crate) use error::ProcessError;
 pub(crate) use run_directory::RunRoot;
 pub(crate) use spawner::Spawner;
-pub(crate) use supervisor::{Build, Process};
+pub(crate) use supervisor::{Build, Given, Process};
