@@ -182,7 +182,7 @@ impl Process {
                 .end()
                 .map(|end| end.saturating_duration_since(Instant::now()));
             let limit = left.map_or(limit, |left| left.min(limit));
-            let ending = running.child.fate.wait(limit);
+            let ending = wait_for_end(&running, limit, context.canceller());
             // Who ends well has answered all that it began.
             let is_unsent = error.is_unsent() || ending.is_some_and(Ending::is_success);
             if is_unsent && std::mem::take(&mut again) {
@@ -383,6 +383,22 @@ fn back_off(state: &mut State) {
     let pause = first.saturating_mul(factor).min(most);
     state.failures = state.failures.saturating_add(1);
     state.not_before = Instant::now().checked_add(pause);
+}
+
+/// Waits for the end of a child, unless the caller gives up.
+fn wait_for_end(running: &Running, limit: Duration, cancel: Option<Cancel>) -> Option<Ending> {
+    let fate = &running.child.fate;
+    let Some(cancel) = cancel else {
+        return fate.wait(limit);
+    };
+    let start = Instant::now();
+    loop {
+        let left = limit.saturating_sub(start.elapsed());
+        let ending = fate.wait(left.min(LOOK));
+        if ending.is_some() || left.is_zero() || cancel.is_cancelled() {
+            return ending;
+        }
+    }
 }
 
 /// How a child ended and what it said last.
