@@ -30,6 +30,10 @@ pub(super) struct Connection {
     /// How many bytes of `read` were used.
     used: usize,
     spin: Spin,
+    /// How many processors there were, and for how many more answers that is taken to be so.
+    processors: (usize, u32),
+    /// Room for the next request or body: fresh memory costs more than what is copied into it.
+    spare: Vec<u8>,
     /// Whether the other end was closed before it had read everything.
     pub(super) unread: bool,
 }
@@ -48,6 +52,10 @@ const LOOK: Duration = Duration::from_millis(5);
 const ALIVE: Duration = Duration::from_millis(500);
 /// How much is read at once.
 const PIECE: usize = 16 << 10;
+/// The most memory that a connection keeps for later.
+const SPARE: usize = 2 << 20;
+/// After how many answers it is looked at how many processors there are.
+const SAME: u32 = 63;
 
 impl Connection {
     /// Connects to the child at `path`.
@@ -87,6 +95,8 @@ impl Connection {
             read: Vec::new(),
             used: 0,
             spin: Spin::new(pace),
+            processors: (1, 0),
+            spare: Vec::new(),
             unread: false,
         })
     }
@@ -109,6 +119,19 @@ impl Connection {
         if self.used >= self.read.len() {
             self.read.clear();
             self.used = 0;
+        }
+    }
+
+    /// Memory that is not used just now.
+    pub(super) fn spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Keeps memory for the next use, if it is not too much.
+    pub(super) fn keep(&mut self, mut bytes: Vec<u8>) {
+        if bytes.capacity() <= SPARE {
+            bytes.clear();
+            self.spare = bytes;
         }
     }
 
@@ -142,12 +165,17 @@ impl Connection {
             socket,
             read,
             spin,
+            processors,
             unread,
             ..
         } = self;
         let found = if alone && spin.pays() {
             let look = || receive_now(socket, read, unread, RecvFlags::DONTWAIT).transpose();
-            spin.wait(processors(), look)
+            *processors = match *processors {
+                (_, 0) => (self::processors(), SAME),
+                (known, left) => (known, left - 1),
+            };
+            spin.wait(processors.0, look)
         } else {
             None
         };

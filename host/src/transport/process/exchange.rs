@@ -60,13 +60,14 @@ impl Exchange<'_> {
             fate: &self.running.child.fate,
         };
         until.check()?;
-        let mut request = Request::new();
+        let mut connection = self.running.connect(&until)?;
+        let mut request = Request::new(&mut connection);
         let form = self.running.form;
         self.write(context, form, &mut request)?;
-        let mut connection = self.running.connect(&until)?;
         let inside = self.running.enter();
         let kind = form.content_type();
         request.send(&mut connection, "POST", self.question.path(), kind, &until)?;
+        connection.keep(request.into_bytes());
         let begun = connection.await_answer(inside.alone, &until);
         let outcome = begun.and_then(|()| self.outcome(&mut connection, context, &until));
         match outcome {
@@ -122,14 +123,16 @@ impl Exchange<'_> {
         let outcome = match answer.kind.as_str() {
             JSON => {
                 let body = answer.rest(connection, MAX_BODY, until)?;
-                wire::decode(&body, MAX_BODY).map_err(body_error)?
+                let outcome = wire::decode(&body, MAX_BODY).map_err(body_error)?;
+                connection.keep(body);
+                outcome
             }
             // Nobody else was told that there is such a form.
             PLG if self.running.form == Form::Plg => {
                 let body = answer.rest(connection, MAX_BODY, until)?;
-                Form::Plg
-                    .decode_outcome(&body, MAX_BODY)
-                    .map_err(body_error)?
+                let outcome = Form::Plg.decode_outcome(&body, MAX_BODY);
+                connection.keep(body);
+                outcome.map_err(body_error)?
             }
             NDJSON => self.lines(connection, &mut answer, context, until)?,
             other => {

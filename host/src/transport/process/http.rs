@@ -48,7 +48,7 @@ pub(super) fn ask(
     body: &[u8],
     until: &Until<'_>,
 ) -> Result<(), ProcessError> {
-    let mut request = Request::new();
+    let mut request = Request::new(connection);
     request.body().extend_from_slice(body);
     request.send(connection, method, path, JSON, until)
 }
@@ -59,12 +59,20 @@ pub(super) struct Request(Vec<u8>);
 
 /// How much room is left for the head.
 const HEAD: usize = 160;
+/// How much room most requests need.
+const ROOM: usize = 1024;
 
 impl Request {
-    pub(super) fn new() -> Self {
-        let mut bytes = Vec::with_capacity(1024);
+    /// One in the connection's memory, which is to be [kept](Self::into_bytes) afterwards.
+    pub(super) fn new(connection: &mut Connection) -> Self {
+        let mut bytes = connection.spare();
+        bytes.reserve(ROOM);
         bytes.resize(HEAD, 0);
         Self(bytes)
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
     }
 
     /// Where the body is added.
@@ -184,7 +192,7 @@ impl Answer {
         {
             return Err(too_large());
         }
-        let mut body = Vec::new();
+        let mut body = connection.spare();
         while self.piece(connection, &mut body, until)? {
             if body.len() > limit {
                 return Err(too_large());
