@@ -305,8 +305,8 @@ isolated! {
 fn a_manifest_can_have_its_library_served() {
     let bin = plg().parent().unwrap().to_str().unwrap().to_owned();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
-    let test = "isolate::a_manifest_can_have_its_library_served";
-    child::run(test, &[("PATH", &path)], || {
+    let test = concat!(module_path!(), "::a_manifest_can_have_its_library_served");
+    let ended = child::run(test, &[("PATH", &path)], || {
         let directory = tempfile::tempdir().unwrap();
         let members = r#""process": { "exec": "plg", "args": ["runner", "served.lib"] }"#;
         let place = plugin_in(directory.path(), members);
@@ -316,6 +316,7 @@ fn a_manifest_can_have_its_library_served() {
         assert_eq!(transport(&host, "fixture-good").0, "process");
         assert_eq!(value(&plugin, "count", "count"), Some(Value::I64(1)));
     });
+    assert!(ended.status.success(), "{}", ended.output);
     let out = Command::new(plg())
         .arg("runner")
         .arg(good())
@@ -361,6 +362,47 @@ isolated! {
         wait_until("its return", || transport(&host, bad.name()).0 == "in-process");
         assert_eq!(value(&bad, "fine", "fine"), Some(Value::Bool(true)));
     }
+}
+
+#[test]
+fn what_a_process_died_of_goes_on_apart() {
+    const STATE: &str = "PLG_TEST_STATE";
+    let test = concat!(module_path!(), "::what_a_process_died_of_goes_on_apart");
+    let state = tempfile::tempdir().unwrap();
+    let place = state.path().to_str().unwrap();
+    let bad = library("fixture-bad", Variant::Debug);
+    let ended = child::run(test, &[(STATE, place)], || {
+        let state = std::env::var_os(STATE).unwrap();
+        let host = Host::builder().state_dir(state).build().unwrap();
+        let bad = host.load(library("fixture-bad", Variant::Debug)).unwrap();
+        let _ = bad.call("abort", &mut Context::new());
+    });
+    assert!(!ended.status.success(), "{}", ended.output);
+
+    let host = Host::builder().state_dir(state.path()).build().unwrap();
+    assert_eq!(host.load(&bad).unwrap_err().code(), "native.quarantined");
+    drop(host);
+    let runner = program("fixture-host", Variant::Debug);
+    let host = Host::builder()
+        .state_dir(state.path())
+        .runner(runner)
+        .build()
+        .unwrap();
+    let plugin = host.load(&bad).unwrap();
+    let (place, because) = transport(&host, "fixture-bad");
+    assert_eq!(place, "process");
+    assert!(
+        because.unwrap().contains("`fixture-bad`"),
+        "the snapshot says of what"
+    );
+    assert_eq!(value(&plugin, "fine", "fine"), Some(Value::Bool(true)));
+    assert_eq!(
+        host.inline("fixture-bad").unwrap_err().code(),
+        "native.quarantined"
+    );
+    // An operator who clears it has it back.
+    assert_eq!(host.quarantine().clear(), 1);
+    host.inline("fixture-bad").unwrap().unwrap();
 }
 
 isolated! {

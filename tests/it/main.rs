@@ -6,6 +6,7 @@
 )]
 
 mod abi;
+mod builtin;
 mod bulkhead;
 mod bundle;
 mod bundle_differential;
@@ -21,6 +22,7 @@ mod cli_trust;
 mod codes;
 mod context;
 mod contract;
+mod contracts;
 mod corpus;
 mod deadline;
 mod dependencies;
@@ -48,6 +50,7 @@ mod process_wire;
 mod quarantine;
 mod refuse;
 mod rollback;
+mod schema;
 mod sentinel;
 mod signature;
 mod smoke;

@@ -1,8 +1,9 @@
 //! A connection to a child, and how long somebody waits on it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
-    send, socket_with,
+    send, socket_with, sockopt,
 };
 
 use plg_plugin_api::process::pace::{Pace, Spin};
@@ -38,6 +39,15 @@ pub(super) struct Connection {
     pub(super) unread: bool,
 }
 
+/// Where a child listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Address {
+    /// A socket in the file system.
+    Unix(PathBuf),
+    /// A port of loopback: the addresses are tried in turn.
+    Tcp(Vec<SocketAddr>),
+}
+
 /// Until when somebody waits for a child.
 #[derive(Clone, Debug)]
 pub(super) struct Until<'a> {
@@ -58,8 +68,54 @@ const SPARE: usize = 2 << 20;
 const SAME: u32 = 63;
 
 impl Connection {
-    /// Connects to the child at `path`.
-    pub(super) fn open(path: &Path, pace: Pace, until: &Until<'_>) -> Result<Self, ProcessError> {
+    /// Connects to the child.
+    pub(super) fn open(
+        address: &Address,
+        pace: Pace,
+        until: &Until<'_>,
+    ) -> Result<Self, ProcessError> {
+        match address {
+            Address::Unix(path) => Self::open_unix(path, pace, until),
+            Address::Tcp(addresses) => {
+                let mut last = ProcessError::unsent("it listens nowhere");
+                for address in addresses {
+                    match Self::open_tcp(*address, pace, until) {
+                        Err(error @ ProcessError::Unavailable { .. }) => last = error,
+                        outcome => return outcome,
+                    }
+                }
+                Err(last)
+            }
+        }
+    }
+
+    fn open_tcp(address: SocketAddr, pace: Pace, until: &Until<'_>) -> Result<Self, ProcessError> {
+        let silent = |error: Errno| {
+            ProcessError::unsent(format!("its process does not answer at {address}: {error}"))
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let family = if address.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        };
+        let socket = socket_with(family, SocketType::STREAM, flags, None)
+            .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
+        match connect(&socket, &address) {
+            Ok(()) => {}
+            Err(Errno::INPROGRESS | Errno::INTR) => {
+                until.wait(&socket, PollFlags::OUT)?;
+                let error = sockopt::socket_error(&socket).map_err(silent)?;
+                error.map_err(silent)?;
+            }
+            Err(error) => return Err(silent(error)),
+        }
+        // Small requests go out at once.
+        sockopt::set_tcp_nodelay(&socket, true).map_err(silent)?;
+        Self::new(socket, pace)
+    }
+
+    fn open_unix(path: &Path, pace: Pace, until: &Until<'_>) -> Result<Self, ProcessError> {
         let unsent = |error| ProcessError::unsent(format!("no socket: {error}"));
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket =
@@ -86,10 +142,14 @@ impl Connection {
             Ok(false) => return Err(ProcessError::unsent("another process listens in its place")),
             Err(error) => return Err(ProcessError::unsent(error)),
         }
+        Self::new(socket, pace)
+    }
+
+    fn new(socket: OwnedFd, pace: Pace) -> Result<Self, ProcessError> {
         // Who waits for long waits in one call.
         set_socket_timeout(&socket, Timeout::Recv, Some(ALIVE))
             .and_then(|()| rustix::io::ioctl_fionbio(&socket, false))
-            .map_err(unsent)?;
+            .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
         Ok(Self {
             socket,
             read: Vec::new(),
