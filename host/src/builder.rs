@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plg_packaging::PluginName;
+use plg_plugin_api::process::wire::Pace;
 
 use crate::contracts::{ContractOptions, Settings};
 use crate::discovery::{self, DiscoverError};
@@ -46,6 +47,7 @@ pub struct Builder {
     allow_unsafe_directories: bool,
     image_directory: Option<PathBuf>,
     run_directory: Option<PathBuf>,
+    pace: Pace,
     state_directory: Option<PathBuf>,
     home: Option<PathBuf>,
     prober: Option<PathBuf>,
@@ -68,6 +70,7 @@ impl Default for Builder {
             allow_unsafe_directories: false,
             image_directory: None,
             run_directory: None,
+            pace: Pace::default(),
             state_directory: None,
             home: None,
             prober: None,
@@ -150,6 +153,17 @@ impl Builder {
     /// for temporary files. A path that is too long for a socket shows when such a plugin is loaded.
     pub fn run_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.run_directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// How eagerly calls of plugins in processes of their own are waited for; [`Pace::Balanced`] by default.
+    ///
+    /// With it both sides wait awake for at most 50 µs, and only while answers and calls come that fast and one
+    /// caller at a time calls the plugin. [`Pace::Latency`] has them wait awake for up to 200 µs after each call,
+    /// so that calls that are some way apart are as quick; that costs up to as much processor time for each. With
+    /// neither does a plugin that nobody calls cost any, and on a single processor nobody waits awake.
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
         self
     }
 
@@ -286,6 +300,7 @@ impl Builder {
                 run: Arc::new(RunRoot::new(self.run_directory)),
                 pulse: Arc::default(),
                 hooks,
+                pace: self.pace,
                 settings: self.settings,
                 runner: self.runner,
                 unchecked: self.faults.unsettled,

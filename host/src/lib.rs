@@ -117,4 +117,5 @@ pub use watch::{Watch, WatchOptions};
 pub use plugin::thread::Number as ThreadNumber;
 
 pub use plg_packaging::{Digest, Label, Manifest, PluginName};
+pub use plg_plugin_api::process::wire::Pace;
 pub use plg_plugin_api::{Kind, Value};

@@ -43,6 +43,7 @@ mod pack;
 mod preflight;
 mod probe;
 mod process;
+mod process_binary;
 mod process_endpoints;
 mod process_http;
 mod process_plugin;

@@ -15,6 +15,7 @@ use plg_tests::{child, isolated};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use serde_json::json;
 
+use crate::support::busy::{Board, busy};
 use crate::support::lines::Lines;
 use crate::support::process::ignore;
 use crate::support::programs::{Programs, exists, failure, host, host_with, pid, value};
@@ -426,6 +427,45 @@ fn a_deadline_and_a_cancel_hold_and_lose_no_thread() {
     };
     assert!((1..=50_000).contains(left), "{left}");
     assert_eq!(request.get("depth"), Some(&1.into()));
+}
+
+isolated! {
+    /// Code of this process is another matter, also when the program has it called.
+    fn a_call_with_a_deadline_stays_on_its_thread_until_it_calls_code_of_this_process() {
+        let programs = Programs::new();
+        let host = host();
+        let helper = host.load(programs.plugin("helper", &["ok"])).unwrap();
+        let (busy, board) = (busy(&host), Board::new());
+        let here = thread::current().id();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let note = seen.clone();
+        let context = Context::new()
+            .with("call", Value::from([("plugin", "nobody"), ("label", "x")]))
+            .on_progress(move |_| note.lock().unwrap().push(thread::current().id()));
+        let context = context.timeout(Duration::from_secs(50));
+        let mut context = context.cancelled_by(&Cancel::new());
+        helper.call("chat", &mut context).unwrap();
+        assert_eq!(*seen.lock().unwrap(), [here]);
+
+        let values = board.context();
+        let call = Value::from([
+            ("plugin", Value::from("busy")),
+            ("label", "hang".into()),
+            ("values", Value::from([("board", values.get("board").unwrap().clone())])),
+        ]);
+        let start = Instant::now();
+        let mut context = Context::new().with("call", call).timeout(Duration::from_millis(300));
+        assert_eq!(failure(helper.call("chat", &mut context)).0, "call.timeout");
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert_eq!(board.entered(), 1);
+        let lost = |name: &str| {
+            let snapshots = host.snapshots();
+            let plugin = snapshots.into_iter().find(|plugin| plugin.name.as_str() == name);
+            plugin.unwrap().lost.len()
+        };
+        assert_eq!((lost("busy"), lost("helper")), (1, 0));
+        drop(busy);
+    }
 }
 
 /// Row 186: alive and silent.

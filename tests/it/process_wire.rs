@@ -178,6 +178,7 @@ fn records_are_written_as_the_protocol_shows_them() {
             version: "0.1.0".to_owned(),
             nonce: "6f0c".to_owned(),
             address: "unix:/run/s".to_owned(),
+            forms: Vec::new(),
             state: None,
         },
         r#"{"plg":1,"plugin":"py-upper","version":"0.1.0","nonce":"6f0c","address":"unix:/run/s"}"#,
@@ -294,7 +295,7 @@ proptest! {
 }
 
 /// Values of every kind, but for the number that is not equal to itself.
-fn value() -> impl Strategy<Value = Value> {
+pub(crate) fn value() -> impl Strategy<Value = Value> {
     let key = prop_oneof![
         any::<String>(),
         r"\$?[a-z]{0,3}",

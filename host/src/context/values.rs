@@ -172,9 +172,10 @@ impl Context {
     /// Sets the deadline of the calls that follow. A call that starts later is refused with
     /// `call.timeout`, and a plugin that asks is told how long it has.
     ///
-    /// The caller has its answer in time even when the plugin's code never looks: such a call runs on
-    /// another thread, which costs microseconds and a copy of the values. A thread that does not come back is left to itself
-    /// and named in the plugin's snapshot, and the context is then as it was before the call.
+    /// The caller has its answer in time even when the plugin's code never looks: such a call of code in this
+    /// process runs on another thread, which costs microseconds and a copy of the values. A thread that does not
+    /// come back is left to itself and named in the plugin's snapshot, and the context is then as it was before
+    /// the call.
     #[must_use]
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.bounds.deadline = Some(deadline);
@@ -196,7 +197,7 @@ impl Context {
     }
 
     /// Lets `watch` see the progress that plugins report in the calls that follow. It runs on the
-    /// thread of the call, which is not the caller's when there is a deadline; a panic in it is swallowed.
+    /// thread of the call, which may not be the caller's when there is a deadline; a panic in it is swallowed.
     #[must_use]
     pub fn on_progress(mut self, watch: impl Fn(&Progress<'_>) + Send + Sync + 'static) -> Self {
         self.bounds.watcher = Some(Watcher(Arc::new(watch)));

@@ -27,6 +27,7 @@ use crate::transport::process::dialect::Dialect;
 use crate::transport::process::program::Program;
 use crate::transport::process::{self, Process, Pulse, RunRoot, Spawner};
 use crate::transport::{InProcess, Transport};
+use plg_plugin_api::process::wire::Pace;
 
 /// What loading needs to know of its host.
 pub(crate) struct Loader {
@@ -45,6 +46,8 @@ pub(crate) struct Loader {
     /// Looks at processes.
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) hooks: Arc<Hooks>,
+    /// How eagerly they are waited for.
+    pub(crate) pace: Pace,
     /// What the operator says about programs.
     pub(crate) settings: Settings,
     /// The program that serves libraries in processes of their own.
@@ -150,6 +153,7 @@ impl Loader {
             pulse: self.pulse.clone(),
             hooks: self.hooks.clone(),
             limits: self.limits.clone(),
+            pace: self.pace,
         };
         Ok(Mapped {
             manifest,
@@ -210,6 +214,7 @@ impl Loader {
             pulse: self.pulse.clone(),
             hooks: self.hooks.clone(),
             limits: self.limits.clone(),
+            pace: self.pace,
         };
         Ok(Mapped {
             manifest,

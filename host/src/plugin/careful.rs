@@ -109,7 +109,8 @@ impl Plugin {
         outcome
     }
 
-    /// Sends a call that somebody may give up to another thread, unless this is one already.
+    /// Sends a call that somebody may give up to another thread, unless this is one already or the build gives
+    /// up by itself.
     fn call_in_time(
         &self,
         here: &Here,
@@ -118,11 +119,47 @@ impl Plugin {
         label: &str,
         context: &mut Context,
     ) -> Called {
-        if context.is_bounded() && here.depth.get() == 0 {
-            self.call_elsewhere(leased, entry, label, context)
-        } else {
-            self.call_chosen(here, leased, entry, label, context)
+        // What a build that gives up by itself calls in its turn is on the caller's thread and not beyond it.
+        let is_guarded = here.depth.get() > 0 && workers::is_one();
+        if !context.is_bounded() || is_guarded {
+            return self.call_chosen(here, leased, entry, label, context);
         }
+        match self.call_patiently(here, leased, entry, label, context) {
+            Some(outcome) => outcome,
+            None => self.call_elsewhere(leased, entry, label, context),
+        }
+    }
+
+    /// Calls on this thread if the build that answers gives up by itself; `None` when nobody was called.
+    fn call_patiently(
+        &self,
+        here: &Here,
+        leased: Option<&Arc<Generation>>,
+        entry: &Arc<Entry>,
+        label: &str,
+        context: &mut Context,
+    ) -> Option<Called> {
+        let gives_up = |generation: &Generation| generation.transport.gives_up_itself();
+        if let Some(generation) = leased {
+            return gives_up(generation)
+                .then(|| self.call_chosen(here, leased, entry, label, context));
+        }
+        let number = Number::of(here);
+        let is_plain = !self.care.has(Reason::Canary);
+        if !is_plain || !gives_up(&*self.gate.enter(number).ok()?) {
+            return None;
+        }
+        let counted = match self.count(here, true, None, label, context) {
+            Ok(counted) => counted,
+            Err(error) => return Some(Err(error)),
+        };
+        let pass = self.gate.enter(number).ok()?;
+        // Another build may answer by now, and who began to count may not have found this call in the gate.
+        let is_missed = matches!(counted, Counted::InGate) && self.care.has(Reason::Crowded);
+        if is_missed || !gives_up(&pass) {
+            return None;
+        }
+        Some(self.call_noted(here, &pass, pass.local(), entry, label, context))
     }
 
     fn call_elsewhere(

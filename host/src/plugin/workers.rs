@@ -200,6 +200,11 @@ pub(crate) fn acting() -> ThreadId {
     ACTING_FOR.get().unwrap_or_else(|| thread::current().id())
 }
 
+/// Whether the calling thread does what another waits for, and may give up.
+pub(crate) fn is_one() -> bool {
+    ACTING_FOR.get().is_some()
+}
+
 /// Notes where the work of this thread is, if it does any, while `act` runs.
 pub(crate) fn inside<T>(place: impl FnOnce() -> Place, act: impl FnOnce() -> T) -> T {
     // A thread on its way out may call once more, and has no such values then.

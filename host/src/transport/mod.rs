@@ -122,6 +122,11 @@ impl Transport {
         }
     }
 
+    /// Whether a call comes back at its deadline, or when it is cancelled, whatever the code does.
+    pub(crate) fn gives_up_itself(&self) -> bool {
+        matches!(self, Self::Process(_))
+    }
+
     /// What snapshots call it.
     pub(crate) fn name(&self) -> &'static str {
         match self {

@@ -6,13 +6,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::codec::Values;
-use super::http::{write_chunk, write_chunked_start, write_response};
+use super::http::{HEAD, write_chunk, write_chunked_start, write_outcome};
 use super::listen::Stream;
-use super::plugin::{Answer, Response};
-use super::wire::{self, Execute, Fault, Line, Outcome, Reply};
+use super::plugin::Answer;
+use super::wire::{self, Execute, Fault, Form, Line, Outcome, Reply};
 use crate::context::Level;
 use crate::error::Error;
 
+/// Room for most answers, head and outcome.
+const ROOM: usize = 1024;
 /// How many calls may be cancelled before they are here. A request on one connection overtakes another's.
 const MAX_EARLY: usize = 64;
 
@@ -22,6 +24,8 @@ pub struct Call {
     id: u64,
     label: String,
     depth: u32,
+    /// How the call was written, and its outcome is.
+    form: Form,
     deadline: Option<Instant>,
     cancelled: AtomicBool,
     outgoing: Mutex<Outgoing>,
@@ -54,12 +58,13 @@ struct Asked {
 }
 
 impl Call {
-    fn new(execute: &Execute, stream: Arc<Stream>) -> Self {
+    fn new(execute: &Execute, form: Form, stream: Arc<Stream>) -> Self {
         let limit = execute.timeout_ms.map(Duration::from_millis);
         Self {
             id: execute.id,
             label: execute.label.clone(),
             depth: execute.depth,
+            form,
             deadline: limit.and_then(|limit| Instant::now().checked_add(limit)),
             cancelled: AtomicBool::new(false),
             outgoing: Mutex::new(Outgoing {
@@ -217,24 +222,28 @@ impl Call {
             removed: answer.removed,
             error: answer.error.map(Fault::from),
         };
-        let mut bytes = wire::encode(&outcome, wire::MAX_LINE - 1).unwrap_or_else(|error| {
-            let message = format!("what the call set cannot be answered: {error}");
-            too_large(self.id, &message)
-        });
         let mut outgoing = lock(&self.outgoing);
         let phase = std::mem::replace(&mut outgoing.phase, Phase::Over);
+        // Lines are JSON, and so is the one that ends them.
+        let form = match phase {
+            Phase::Silent => self.form,
+            Phase::Lines => Form::Json,
+            Phase::Over => return false,
+        };
+        let mut bytes = Vec::with_capacity(ROOM);
+        bytes.resize(HEAD, 0);
+        let limit = wire::MAX_LINE - 1;
+        if let Err(error) = form.encode_outcome(&mut bytes, &outcome, limit) {
+            bytes.truncate(HEAD);
+            let message = format!("what the call set cannot be answered: {error}");
+            // A short text fits.
+            let _ = form.encode_outcome(&mut bytes, &too_large(self.id, &message), limit);
+        }
         let written = match phase {
-            Phase::Silent => {
-                let response = Response {
-                    status: 200,
-                    content_type: wire::JSON.to_owned(),
-                    body: bytes,
-                };
-                write_response(&outgoing.stream, &response, false, close)
-            }
+            Phase::Silent => write_outcome(&outgoing.stream, form.content_type(), bytes, close),
             Phase::Lines => {
                 bytes.push(b'\n');
-                write_chunk(&outgoing.stream, &bytes, true)
+                write_chunk(&outgoing.stream, &bytes[HEAD..], true)
             }
             Phase::Over => return false,
         };
@@ -242,15 +251,12 @@ impl Call {
     }
 }
 
-fn too_large(id: u64, message: &str) -> Vec<u8> {
-    let fault = Fault::from(Error::new("ctx.too_large", message));
-    let outcome = Outcome {
+fn too_large(id: u64, message: &str) -> Outcome {
+    Outcome {
         id,
-        error: Some(fault),
+        error: Some(Fault::from(Error::new("ctx.too_large", message))),
         ..Outcome::default()
-    };
-    // A short text fits.
-    wire::encode(&outcome, wire::MAX_LINE - 1).unwrap_or_default()
+    }
 }
 
 /// The calls that run, by their id.
@@ -273,8 +279,13 @@ pub(super) struct Listed<'a> {
 
 impl Calls {
     /// Lists a call; `None` when one with its id runs already.
-    pub(super) fn begin(&self, execute: &Execute, stream: Arc<Stream>) -> Option<Listed<'_>> {
-        let call = Arc::new(Call::new(execute, stream));
+    pub(super) fn begin(
+        &self,
+        execute: &Execute,
+        form: Form,
+        stream: Arc<Stream>,
+    ) -> Option<Listed<'_>> {
+        let call = Arc::new(Call::new(execute, form, stream));
         let mut registry = lock(&self.0);
         if registry.running.contains_key(&call.id) {
             return None;

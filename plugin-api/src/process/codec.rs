@@ -23,11 +23,11 @@ const MAP: &str = "$map";
 
 /// What all values of one record may take in memory, in bytes. A short text can stand for much: a map of one
 /// key takes a hundred times as much as the text of it.
-const MEMORY: usize = 256 << 20;
+pub(super) const MEMORY: usize = 256 << 20;
 /// What a value takes, and a key of a map or a list's place for it.
-const VALUE_COST: usize = 64;
+pub(super) const VALUE_COST: usize = 64;
 /// What the first key of a map brings with it.
-const MAP_COST: usize = 640;
+pub(super) const MAP_COST: usize = 640;
 
 /// The values of a call by key, in the order they were set; the `values` and the `set` of a record.
 ///
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for Values {
 }
 
 /// A value as it is written, and how deep it stands.
-struct Shown<'a>(&'a Value, usize);
+pub(super) struct Shown<'a>(pub(super) &'a Value, pub(super) usize);
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -316,7 +316,7 @@ fn twice<E: serde::de::Error>(key: &str) -> E {
     E::custom(format_args!("the key `{}` comes twice", key.escape_debug()))
 }
 
-struct TooDeep;
+pub(super) struct TooDeep;
 
 impl fmt::Display for TooDeep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,7 +13,7 @@ pub(super) fn serve(served: &Served<'_>, stream: &Arc<Stream>) {
     if stream.set_write_timeout(WRITE_TIME).is_err() {
         return;
     }
-    let mut incoming = Incoming::new(stream);
+    let mut incoming = Incoming::new(stream, served.pace);
     let mut fresh = true;
     loop {
         match next(served, stream, &mut incoming, fresh) {
@@ -41,7 +41,7 @@ fn next(
     incoming: &mut Incoming<'_>,
     fresh: bool,
 ) -> Result<bool, Stop> {
-    let head = read_head(incoming, fresh)?;
+    let head = read_head(incoming, fresh, served.life.is_quiet())?;
     // From here on the program does not end before the answer is written, if it can help it.
     let mut busy = served.life.request();
     if !served.admits(&head) {

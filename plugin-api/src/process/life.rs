@@ -93,6 +93,11 @@ impl Life {
         state.is_ready && state.end.is_none()
     }
 
+    /// Whether no request waits for its answer.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.lock().requests == 0
+    }
+
     /// A request begins.
     pub(super) fn request(&self) -> Busy<'_> {
         self.lock().requests += 1;
@@ -119,9 +124,17 @@ impl Life {
         loop {
             let now = Instant::now();
             let wake = match state.end {
-                None => match idle.and_then(|idle| state.last_call.checked_add(idle)) {
-                    _ if !state.is_ready || state.calls > 0 => None,
-                    Some(at) if at <= now => {
+                // Nobody is woken when a call ends, so while one runs this looks again after as long.
+                None => match idle.and_then(|idle| {
+                    let since = if state.calls > 0 {
+                        now
+                    } else {
+                        state.last_call
+                    };
+                    since.checked_add(idle)
+                }) {
+                    _ if !state.is_ready => None,
+                    Some(at) if at <= now && state.calls == 0 => {
                         state.end = Some((End::Idle, now));
                         continue;
                     }
@@ -187,6 +200,8 @@ impl Drop for Busy<'_> {
             state.calls -= 1;
             state.last_call = Instant::now();
         }
-        self.life.changed.notify_all();
+        if state.end.is_some() {
+            self.life.changed.notify_all();
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Where connections come from.
@@ -16,7 +17,14 @@ pub(super) enum Listener {
 
 /// A connection. Whoever has a reference can read and write.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(super) struct Stream {
+    socket: Socket,
+    /// Whether reads and writes return at once. It stays so while requests follow one another.
+    at_once: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Socket {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
@@ -44,12 +52,12 @@ impl Listener {
 
     pub(super) fn accept(&self) -> io::Result<Stream> {
         match self {
-            Self::Unix(listener) => Ok(Stream::Unix(listener.accept()?.0)),
+            Self::Unix(listener) => Ok(Stream::from(Socket::Unix(listener.accept()?.0))),
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept()?;
                 // An answer is written in one piece; nothing is won by holding it back.
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+                Ok(Stream::from(Socket::Tcp(stream)))
             }
         }
     }
@@ -58,44 +66,95 @@ impl Listener {
 impl Stream {
     /// How long a read may take; for ever without.
     pub(super) fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.set_read_timeout(limit),
-            Self::Tcp(stream) => stream.set_read_timeout(limit),
+        match &self.socket {
+            Socket::Unix(stream) => stream.set_read_timeout(limit),
+            Socket::Tcp(stream) => stream.set_read_timeout(limit),
         }
     }
 
     /// How long a write may take.
     pub(super) fn set_write_timeout(&self, limit: Duration) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.set_write_timeout(Some(limit)),
-            Self::Tcp(stream) => stream.set_write_timeout(Some(limit)),
+        match &self.socket {
+            Socket::Unix(stream) => stream.set_write_timeout(Some(limit)),
+            Socket::Tcp(stream) => stream.set_write_timeout(Some(limit)),
         }
     }
 
     /// Says that nothing more is written.
     pub(super) fn finish(&self) -> io::Result<()> {
+        match &self.socket {
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    /// Reads what is there; `WouldBlock` when that is nothing.
+    pub(super) fn read_now(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.set_at_once(true)?;
+        self.socket.read(bytes)
+    }
+
+    fn set_at_once(&self, at_once: bool) -> io::Result<()> {
+        if self.at_once.load(Ordering::Acquire) == at_once {
+            return Ok(());
+        }
+        match &self.socket {
+            Socket::Unix(stream) => stream.set_nonblocking(at_once)?,
+            Socket::Tcp(stream) => stream.set_nonblocking(at_once)?,
+        }
+        self.at_once.store(at_once, Ordering::Release);
+        Ok(())
+    }
+
+    /// Does `act` again in a way that waits, if it would have had to.
+    fn waiting<T>(&self, mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        match act() {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && self.at_once.load(Ordering::Acquire) =>
+            {
+                self.set_at_once(false)?;
+                act()
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl From<Socket> for Stream {
+    fn from(socket: Socket) -> Self {
+        Self {
+            socket,
+            at_once: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Socket {
+    fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => (&*stream).read(bytes),
+            Self::Tcp(stream) => (&*stream).read(bytes),
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => (&*stream).write(bytes),
+            Self::Tcp(stream) => (&*stream).write(bytes),
         }
     }
 }
 
 impl Read for &Stream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Unix(stream) => (&*stream).read(bytes),
-            Stream::Tcp(stream) => (&*stream).read(bytes),
-        }
+        self.waiting(|| self.socket.read(bytes))
     }
 }
 
 impl Write for &Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Unix(stream) => (&*stream).write(bytes),
-            Stream::Tcp(stream) => (&*stream).write(bytes),
-        }
+        self.waiting(|| self.socket.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -37,6 +37,7 @@
 //! [`Program`] is one that has an entry point, and [`lend`] runs functions of the ABI for one that has
 //! a library.
 
+mod binary;
 mod call;
 mod codec;
 mod connection;
@@ -45,6 +46,7 @@ mod lend;
 mod life;
 mod listen;
 mod log;
+pub mod pace;
 mod plugin;
 mod program;
 mod router;

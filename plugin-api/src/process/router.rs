@@ -11,7 +11,7 @@ use super::http::{Head, Method};
 use super::life::{Busy, End, Life};
 use super::listen::Stream;
 use super::plugin::{Answer, Plugin, Request, Response};
-use super::wire::{self, Cancel, Execute, Reply};
+use super::wire::{self, Cancel, Execute, Pace, Reply};
 use crate::context::Level;
 use crate::error::Error;
 
@@ -22,6 +22,8 @@ pub(super) struct Served<'a> {
     pub(super) calls: Calls,
     /// What every request carries, over TCP.
     pub(super) token: Option<String>,
+    /// How eagerly the next request is waited for.
+    pub(super) pace: Pace,
 }
 
 /// What became of a request.
@@ -100,14 +102,14 @@ impl Served<'_> {
         busy: &mut Busy<'_>,
         function: impl FnOnce(&dyn Plugin, &Arc<Call>, Values) -> Answer,
     ) -> Routed {
-        let mut execute: Execute = match wire::decode(body, wire::MAX_BODY) {
+        let mut execute: Execute = match head.form.decode_execute(body, wire::MAX_BODY) {
             Ok(execute) => execute,
             Err(error) => return Routed::Answer(Response::text(400, &error.to_string())),
         };
         if !busy.call() {
             return Routed::Answer(Response::text(503, "no further calls are taken"));
         }
-        let Some(listed) = self.calls.begin(&execute, stream.clone()) else {
+        let Some(listed) = self.calls.begin(&execute, head.form, stream.clone()) else {
             return Routed::Answer(Response::text(409, "a call with this `id` runs already"));
         };
         let values = std::mem::take(&mut execute.values);
@@ -125,7 +127,7 @@ impl Served<'_> {
         let request = Request {
             method: head.method.as_str().to_owned(),
             target: head.target.clone(),
-            headers: head.headers.clone(),
+            headers: head.headers(),
             body,
         };
         let failed = || Response::text(500, "the plugin failed");

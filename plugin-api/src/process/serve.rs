@@ -20,7 +20,7 @@ use super::life::{End, Ended, Life};
 use super::listen::{Listener, Stream};
 use super::plugin::{Plugin, Response};
 use super::router::{Served, caught};
-use super::wire::{self, Config, PROTOCOL, StartLine};
+use super::wire::{self, Config, Form, PROTOCOL, StartLine};
 use super::{connection, log};
 use crate::context::Level;
 
@@ -89,6 +89,7 @@ fn life(plugin: &'static dyn Plugin) -> Result<Ended, Refusal> {
         life: Life::new(config.calls),
         calls: Calls::default(),
         token: config.token.clone(),
+        pace: config.pace,
     }));
     spawn("plg-host-gone", move || follow_host(&served.life))?;
     spawn("plg-signals", move || follow_signals(signals, &served.life))?;
@@ -166,12 +167,15 @@ fn read_config() -> Result<Config, Refusal> {
 }
 
 fn print_start(config: &Config, plugin: &dyn Plugin, address: String) -> Result<(), Refusal> {
+    let forms = [Form::Plg].into_iter();
+    let forms = forms.filter(|form| config.forms.iter().any(|offered| offered == form.as_str()));
     let start = StartLine {
         plg: PROTOCOL,
         plugin: config.plugin.clone(),
         version: plugin.version().to_owned(),
         nonce: config.nonce.clone(),
         address,
+        forms: forms.map(|form| form.as_str().to_owned()).collect(),
         state: plugin.state_version(),
     };
     let mut line = wire::encode(&start, wire::MAX_START - 1)

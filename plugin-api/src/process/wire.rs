@@ -25,9 +25,13 @@ use serde::de::DeserializeOwned;
 use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
+use super::binary;
+use super::codec::Shown;
 pub use super::codec::Values;
+pub use super::pace::Pace;
 use crate::context::Level;
 use crate::error::Error;
+use crate::value::Value;
 
 /// The version of the protocol that these records are of.
 pub const PROTOCOL: u32 = 1;
@@ -46,6 +50,112 @@ pub const MAX_LINE: usize = MAX_BODY;
 pub const JSON: &str = "application/json";
 /// The content type of an answer of [`Line`]s.
 pub const NDJSON: &str = "application/x-ndjson";
+
+/// The content type of a request or an answer in the binary form.
+pub const PLG: &str = "application/x-plg";
+
+/// How the records of a call are written. JSON is always understood; the others are agreed on in the first
+/// lines that both sides write.
+///
+/// ```
+/// use plg_plugin_api::process::wire::{self, Form, Outcome};
+///
+/// let outcome = Outcome { id: 17, ..Outcome::default() };
+/// let mut bytes = Vec::new();
+/// Form::Plg.encode_outcome(&mut bytes, &outcome, wire::MAX_BODY)?;
+/// assert_eq!(bytes.len(), 4 + 8 + 4 + 4 + 1);
+/// assert_eq!(Form::Plg.decode_outcome(&bytes, wire::MAX_BODY)?, outcome);
+/// # Ok::<(), wire::WireError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Form {
+    /// As everything else is.
+    #[default]
+    Json,
+    /// Shorter, and quicker to read.
+    Plg,
+}
+
+impl Form {
+    /// What the first lines call it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Plg => "plg",
+        }
+    }
+
+    /// The content type of a record in this form.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => JSON,
+            Self::Plg => PLG,
+        }
+    }
+
+    /// Adds the body of `POST /execute`; after an error, a part of it.
+    ///
+    /// # Errors
+    ///
+    /// When that takes more than `limit` bytes, or the values nest too deep.
+    pub fn encode_execute(
+        self,
+        bytes: &mut Vec<u8>,
+        execute: &ExecuteRef<'_>,
+        limit: usize,
+    ) -> Result<(), WireError> {
+        match self {
+            Self::Json => encode_to(bytes, execute, limit),
+            Self::Plg => binary::write_execute(bytes, execute, limit),
+        }
+    }
+
+    /// Reads the body of `POST /execute`.
+    ///
+    /// # Errors
+    ///
+    /// When there are more than `limit` bytes, or they are no such record.
+    pub fn decode_execute(self, bytes: &[u8], limit: usize) -> Result<Execute, WireError> {
+        match self {
+            Self::Json => decode(bytes, limit),
+            Self::Plg if bytes.len() > limit => Err(WireError::TooLarge { limit }),
+            Self::Plg => binary::read_execute(bytes),
+        }
+    }
+
+    /// Adds the outcome of a call; after an error, a part of it.
+    ///
+    /// # Errors
+    ///
+    /// When that takes more than `limit` bytes, or the values nest too deep.
+    pub fn encode_outcome(
+        self,
+        bytes: &mut Vec<u8>,
+        outcome: &Outcome,
+        limit: usize,
+    ) -> Result<(), WireError> {
+        match self {
+            Self::Json => encode_to(bytes, outcome, limit),
+            Self::Plg => binary::write_outcome(bytes, outcome, limit),
+        }
+    }
+
+    /// Reads the outcome of a call.
+    ///
+    /// # Errors
+    ///
+    /// When there are more than `limit` bytes, or they are no such record.
+    pub fn decode_outcome(self, bytes: &[u8], limit: usize) -> Result<Outcome, WireError> {
+        match self {
+            Self::Json => decode(bytes, limit),
+            Self::Plg if bytes.len() > limit => Err(WireError::TooLarge { limit }),
+            Self::Plg => binary::read_outcome(bytes),
+        }
+    }
+}
 
 /// What a host tells a plugin on its standard input: one line.
 #[derive(Clone, Deserialize, PartialEq, Serialize)]
@@ -66,6 +176,12 @@ pub struct Config {
     /// After how many milliseconds without a call the plugin may exit; never without.
     #[serde(default)]
     pub idle_ms: Option<u64>,
+    /// In which forms besides JSON the host can write a call, as [`Form::as_str`] has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forms: Vec<String>,
+    /// How eagerly the plugin waits for the next call.
+    #[serde(default)]
+    pub pace: Pace,
     /// How many calls the host makes at once, at most, if it says so.
     #[serde(default)]
     pub calls: Option<u32>,
@@ -99,6 +215,9 @@ pub struct StartLine {
     pub nonce: String,
     /// The address from the configuration, with the port filled in.
     pub address: String,
+    /// In which of the forms that the host offered the plugin reads calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forms: Vec<String>,
     /// The version of the state that the plugin hands over, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<u32>,
@@ -119,6 +238,26 @@ pub struct Execute {
     /// Counts calls from plugin to plugin.
     #[serde(default)]
     pub depth: u32,
+}
+
+/// The body of `POST /execute` as it is written from values that are elsewhere.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ExecuteRef<'a> {
+    /// Unique among the calls of this process.
+    pub id: u64,
+    /// What the caller asks for.
+    pub label: &'a str,
+    /// The values of the caller's context. No key comes twice.
+    #[serde(serialize_with = "borrowed")]
+    pub values: &'a [(&'a str, &'a Value)],
+    /// How many milliseconds the caller still waits; for ever without.
+    pub timeout_ms: Option<u64>,
+    /// Counts calls from plugin to plugin.
+    pub depth: u32,
+}
+
+fn borrowed<S: Serializer>(values: &&[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(values.iter().map(|(key, value)| (key, Shown(value, 0))))
 }
 
 /// Why something could not be done.
@@ -222,12 +361,28 @@ pub struct Cancel {
 ///
 /// When that takes more than `limit` bytes, or the values nest too deep.
 pub fn encode<T: Serialize>(record: &T, limit: usize) -> Result<Vec<u8>, WireError> {
+    let mut bytes = Vec::new();
+    encode_to(&mut bytes, record, limit)?;
+    Ok(bytes)
+}
+
+/// Adds a record as [`encode`] writes it; after an error, a part of it.
+///
+/// # Errors
+///
+/// Those of [`encode`].
+pub fn encode_to<T: Serialize>(
+    bytes: &mut Vec<u8>,
+    record: &T,
+    limit: usize,
+) -> Result<(), WireError> {
+    let limit_of_all = bytes.len().saturating_add(limit);
     let mut bounded = Bounded {
-        bytes: Vec::new(),
-        limit,
+        bytes,
+        limit: limit_of_all,
     };
     match serde_json::to_writer(&mut bounded, record) {
-        Ok(()) => Ok(bounded.bytes),
+        Ok(()) => Ok(()),
         Err(error) if error.is_io() => Err(WireError::TooLarge { limit }),
         Err(error) => Err(WireError::of(&error)),
     }
@@ -409,12 +564,12 @@ mod level {
 }
 
 /// Memory that takes so many bytes and no more.
-struct Bounded {
-    bytes: Vec<u8>,
+struct Bounded<'a> {
+    bytes: &'a mut Vec<u8>,
     limit: usize,
 }
 
-impl io::Write for Bounded {
+impl io::Write for Bounded<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() > self.limit - self.bytes.len() {
             return Err(io::ErrorKind::FileTooLarge.into());

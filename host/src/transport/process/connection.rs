@@ -7,14 +7,19 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
     send, socket_with, sockopt,
 };
 
 pub(super) use super::address::Address;
+use plg_plugin_api::process::pace::{Pace, Spin};
+use rustix::thread::sched_getaffinity;
+
 use super::child::Fate;
 use super::error::ProcessError;
 use crate::context::Cancel;
@@ -25,7 +30,14 @@ pub(super) struct Connection {
     socket: OwnedFd,
     /// What every request shows, where the kernel does not say who asks.
     pub(super) token: Option<String>,
-    pub(super) buffer: Vec<u8>,
+    read: Vec<u8>,
+    /// How many bytes of `read` were used.
+    used: usize,
+    spin: Spin,
+    /// How many processors there were, and for how many more answers that is taken to be so.
+    processors: (usize, u32),
+    /// Room for the next request or body: fresh memory costs more than what is copied into it.
+    spare: Vec<u8>,
     /// Whether the other end was closed before it had read everything.
     pub(super) unread: bool,
 }
@@ -42,16 +54,25 @@ pub(super) struct Until<'a> {
 const LOOK: Duration = Duration::from_millis(5);
 /// How often it looks whether the child is still there. Usually the end of the stream says so at once.
 const ALIVE: Duration = Duration::from_millis(500);
-const PIECE: usize = 32 << 10;
+/// How much is read at once.
+const PIECE: usize = 16 << 10;
+/// The most memory that a connection keeps for later.
+const SPARE: usize = 2 << 20;
+/// After how many answers it is looked at how many processors there are.
+const SAME: u32 = 63;
 const IN_ITS_PLACE: &str = "another process listens in its place";
 
 impl Connection {
     /// Connects to the child at its address.
-    pub(super) fn open(address: &Address, until: &Until<'_>) -> Result<Self, ProcessError> {
+    pub(super) fn open(
+        address: &Address,
+        pace: Pace,
+        until: &Until<'_>,
+    ) -> Result<Self, ProcessError> {
         match address {
-            Address::Unix(path) => Self::open_unix(path, until),
+            Address::Unix(path) => Self::open_unix(path, pace, until),
             Address::Guarded { place, token } => {
-                let mut connection = Self::open_tcp(*place, until)?;
+                let mut connection = Self::open_tcp(*place, pace, until)?;
                 // The kernel does not say who is at the other end. Somebody who took the port of a child that died
                 // is shown no token.
                 match until.fate.is_listener(*place) {
@@ -64,7 +85,7 @@ impl Connection {
             Address::Tcp(addresses) => {
                 let mut last = ProcessError::unsent("it listens nowhere");
                 for address in addresses {
-                    match Self::open_tcp(*address, until) {
+                    match Self::open_tcp(*address, pace, until) {
                         Err(error @ ProcessError::Unavailable { .. }) => last = error,
                         outcome => return outcome,
                     }
@@ -74,7 +95,7 @@ impl Connection {
         }
     }
 
-    fn open_tcp(address: SocketAddr, until: &Until<'_>) -> Result<Self, ProcessError> {
+    fn open_tcp(address: SocketAddr, pace: Pace, until: &Until<'_>) -> Result<Self, ProcessError> {
         let silent = |error: Errno| {
             ProcessError::unsent(format!("its process does not answer at {address}: {error}"))
         };
@@ -97,18 +118,14 @@ impl Connection {
         }
         // Small requests go out at once.
         sockopt::set_tcp_nodelay(&socket, true).map_err(silent)?;
-        Ok(Self {
-            socket,
-            token: None,
-            buffer: Vec::new(),
-            unread: false,
-        })
+        Self::new(socket, pace)
     }
 
-    fn open_unix(path: &Path, until: &Until<'_>) -> Result<Self, ProcessError> {
+    fn open_unix(path: &Path, pace: Pace, until: &Until<'_>) -> Result<Self, ProcessError> {
+        let unsent = |error| ProcessError::unsent(format!("no socket: {error}"));
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-            .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(unsent)?;
         let address = SocketAddrUnix::new(path)
             .map_err(|error| ProcessError::unsent(format!("no socket at its path: {error}")))?;
         loop {
@@ -127,28 +144,69 @@ impl Connection {
             }
         }
         match until.fate.is_peer(&socket) {
-            Ok(true) => Ok(Self {
-                socket,
-                token: None,
-                buffer: Vec::new(),
-                unread: false,
-            }),
-            Ok(false) => Err(ProcessError::unsent(IN_ITS_PLACE)),
-            Err(error) => Err(ProcessError::unsent(error)),
+            Ok(true) => {}
+            Ok(false) => return Err(ProcessError::unsent(IN_ITS_PLACE)),
+            Err(error) => return Err(ProcessError::unsent(error)),
         }
+        Self::new(socket, pace)
+    }
+
+    fn new(socket: OwnedFd, pace: Pace) -> Result<Self, ProcessError> {
+        // Who waits for long waits in one call.
+        set_socket_timeout(&socket, Timeout::Recv, Some(ALIVE))
+            .and_then(|()| rustix::io::ioctl_fionbio(&socket, false))
+            .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
+        Ok(Self {
+            socket,
+            token: None,
+            read: Vec::new(),
+            used: 0,
+            spin: Spin::new(pace),
+            processors: (1, 0),
+            spare: Vec::new(),
+            unread: false,
+        })
     }
 
     /// Whether nothing came that nobody asked for, the end included.
     pub(super) fn is_idle(&self) -> bool {
         let mut byte = [0_u8; 1];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        self.buffer.is_empty() && matches!(recv(&self.socket, &mut byte, flags), Err(Errno::AGAIN))
+        self.bytes().is_empty() && matches!(recv(&self.socket, &mut byte, flags), Err(Errno::AGAIN))
+    }
+
+    /// What was read and not used yet.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.read[self.used..]
+    }
+
+    /// Uses the first `count` of these bytes.
+    pub(super) fn used(&mut self, count: usize) {
+        self.used += count;
+        if self.used >= self.read.len() {
+            self.read.clear();
+            self.used = 0;
+        }
+    }
+
+    /// Memory that is not used just now.
+    pub(super) fn spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Keeps memory for the next use, if it is not too much.
+    pub(super) fn keep(&mut self, mut bytes: Vec<u8>) {
+        if bytes.capacity() <= SPARE {
+            bytes.clear();
+            self.spare = bytes;
+        }
     }
 
     /// Sends all of `bytes`. Until that is done, nothing was asked.
     pub(super) fn send(&mut self, mut bytes: &[u8], until: &Until<'_>) -> Result<(), ProcessError> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         while !bytes.is_empty() {
-            match send(&self.socket, bytes, SendFlags::NOSIGNAL) {
+            match send(&self.socket, bytes, flags) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(Errno::AGAIN) => until.wait(&self.socket, PollFlags::OUT)?,
                 Err(Errno::INTR) => {}
@@ -161,30 +219,117 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads some more into the buffer; false at the end.
-    pub(super) fn fill(&mut self, until: &Until<'_>) -> Result<bool, ProcessError> {
-        let start = self.buffer.len();
-        self.buffer.resize(start + PIECE, 0);
-        let outcome = loop {
-            match recv(&self.socket, &mut self.buffer[start..], RecvFlags::empty()) {
-                Ok((count, _)) => break Ok(count),
-                Err(Errno::AGAIN) => {
-                    if let Err(error) = until.wait(&self.socket, PollFlags::IN) {
-                        break Err(error);
-                    }
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET) => {
-                    self.unread = true;
-                    break Ok(0);
-                }
-                Err(error) => break Err(ProcessError::cut_off(error)),
-            }
+    /// Waits for the begin of an answer to what was sent. Awake, if that pays and nobody else calls: with several
+    /// calls on their way, who waits awake takes the processor from who answers.
+    pub(super) fn await_answer(
+        &mut self,
+        alone: bool,
+        until: &Until<'_>,
+    ) -> Result<(), ProcessError> {
+        let start = Instant::now();
+        self.read.reserve(PIECE);
+        let Self {
+            socket,
+            read,
+            spin,
+            processors,
+            unread,
+            ..
+        } = self;
+        let found = if alone && spin.pays() {
+            let look = || receive_now(socket, read, unread, RecvFlags::DONTWAIT).transpose();
+            *processors = match *processors {
+                (_, 0) => (self::processors(), SAME),
+                (known, left) => (known, left - 1),
+            };
+            spin.wait(processors.0, look)
+        } else {
+            None
         };
-        let count = *outcome.as_ref().unwrap_or(&0);
-        self.buffer.truncate(start + count);
-        outcome.map(|count| count > 0)
+        // The end of what comes is found again by who reads on.
+        match found {
+            Some(found) => found?,
+            None => receive(socket, read, unread, until)?,
+        };
+        spin.took(start.elapsed());
+        Ok(())
     }
+
+    /// Reads some more; false at the end.
+    pub(super) fn fill(&mut self, until: &Until<'_>) -> Result<bool, ProcessError> {
+        if self.used > 0 {
+            self.read.drain(..self.used);
+            self.used = 0;
+        }
+        self.read.reserve(PIECE);
+        receive(&self.socket, &mut self.read, &mut self.unread, until)
+    }
+
+    /// Reads to the end of `out`, up to `left` bytes; 0 at the end. There is nothing to be used before them.
+    pub(super) fn fill_body(
+        &mut self,
+        out: &mut Vec<u8>,
+        left: usize,
+        until: &Until<'_>,
+    ) -> Result<usize, ProcessError> {
+        let start = out.len();
+        out.reserve_exact(left);
+        receive(&self.socket, out, &mut self.unread, until)?;
+        if out.len() > start + left {
+            // There was more room, and more came.
+            self.read.extend_from_slice(&out[start + left..]);
+            out.truncate(start + left);
+        }
+        Ok(out.len() - start)
+    }
+}
+
+/// Reads into what is free of `out`; false at the end.
+fn receive(
+    socket: &OwnedFd,
+    out: &mut Vec<u8>,
+    unread: &mut bool,
+    until: &Until<'_>,
+) -> Result<bool, ProcessError> {
+    loop {
+        let is_patient = until.is_patient();
+        let flags = if is_patient {
+            RecvFlags::empty()
+        } else {
+            RecvFlags::DONTWAIT
+        };
+        match receive_now(socket, out, unread, flags)? {
+            Some(more) => return Ok(more),
+            None if is_patient => until.look()?,
+            None => until.wait(socket, PollFlags::IN)?,
+        }
+    }
+}
+
+/// As [`receive`]; `None` when there is nothing yet.
+fn receive_now(
+    socket: &OwnedFd,
+    out: &mut Vec<u8>,
+    unread: &mut bool,
+    flags: RecvFlags,
+) -> Result<Option<bool>, ProcessError> {
+    loop {
+        match recv(socket, spare_capacity(out), flags) {
+            Ok((_, count)) => return Ok(Some(count > 0)),
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => {
+                *unread = true;
+                return Ok(Some(false));
+            }
+            Err(error) => return Err(ProcessError::cut_off(error)),
+        }
+    }
+}
+
+/// How many processors this thread may use, and so what it starts.
+fn processors() -> usize {
+    sched_getaffinity(None).map_or(1, |set| set.count() as usize)
 }
 
 impl Until<'_> {
@@ -206,6 +351,21 @@ impl Until<'_> {
         Ok(())
     }
 
+    /// Whether it is enough to look every now and then. The end of such a wait is not exact.
+    fn is_patient(&self) -> bool {
+        let is_far = |end: Instant| end.saturating_duration_since(Instant::now()) > 2 * ALIVE;
+        self.cancel.is_none() && self.end.is_none_or(is_far)
+    }
+
+    /// Whether somebody still waits, and for a child that is there.
+    fn look(&self) -> Result<(), ProcessError> {
+        self.check()?;
+        match self.fate.ending() {
+            None => Ok(()),
+            Some(_) => Err(ProcessError::cut_off("its process ended")),
+        }
+    }
+
     /// Waits until `socket` is ready for what is wanted.
     fn wait(&self, socket: &OwnedFd, wanted: PollFlags) -> Result<(), ProcessError> {
         loop {
@@ -220,11 +380,7 @@ impl Until<'_> {
             let limit = Timespec::try_from(limit).ok();
             let mut ready = [PollFd::new(socket, wanted)];
             match poll(&mut ready, limit.as_ref()) {
-                Ok(0) => {
-                    if self.fate.ending().is_some() {
-                        return Err(ProcessError::cut_off("its process ended"));
-                    }
-                }
+                Ok(0) => self.look()?,
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(ProcessError::cut_off(io::Error::from(error))),

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use plg_plugin_api::Value;
 use plg_plugin_api::process::wire::{
-    self, Cancel, Execute, Fault, JSON, Line, MAX_BODY, MAX_LINE, NDJSON, Outcome, Reply, Values,
+    self, Cancel, ExecuteRef, Fault, Form, JSON, Line, MAX_BODY, MAX_LINE, NDJSON, Outcome, PLG,
+    Reply, Values,
 };
+use smallvec::SmallVec;
 
 use super::connection::{Connection, Until};
 use super::error::ProcessError;
-use super::http::{self, Answer};
+use super::http::{Answer, Request};
 use super::launch::Running;
 use crate::context::Context;
 use crate::context::frame::Call;
@@ -57,17 +60,16 @@ impl Exchange<'_> {
             fate: &self.running.child.fate,
         };
         until.check()?;
-        let request = wire::encode(&self.request(context), MAX_BODY);
-        let request = request.map_err(|error| ProcessError::TooLarge(error.to_string()))?;
         let mut connection = self.running.connect(&until)?;
-        http::ask(
-            &mut connection,
-            "POST",
-            self.question.path(),
-            &request,
-            &until,
-        )?;
-        match self.outcome(&mut connection, context, &until) {
+        let mut request = Request::new(&mut connection);
+        let form = self.running.form;
+        self.write(context, form, &mut request)?;
+        let kind = form.content_type();
+        request.send(&mut connection, "POST", self.question.path(), kind, &until)?;
+        connection.keep(request.into_bytes());
+        let begun = connection.await_answer(self.running.is_alone(), &until);
+        let outcome = begun.and_then(|()| self.outcome(&mut connection, context, &until));
+        match outcome {
             Ok((outcome, answer)) => {
                 self.running.give_back(connection, &answer);
                 Ok(self.apply(outcome, context))
@@ -81,18 +83,26 @@ impl Exchange<'_> {
         }
     }
 
-    fn request(&self, context: &Context) -> Execute {
+    fn write(
+        &self,
+        context: &Context,
+        form: Form,
+        request: &mut Request,
+    ) -> Result<(), ProcessError> {
         let left = context.end().map(|end| {
             let left = end.saturating_duration_since(Instant::now()).as_millis();
             u64::try_from(left).unwrap_or(u64::MAX).max(1)
         });
-        Execute {
+        let values: SmallVec<[(&str, &Value); 8]> = context.iter().collect();
+        let execute = ExecuteRef {
             id: self.id,
-            label: self.call.label.to_owned(),
-            values: values(context),
+            label: self.call.label,
+            values: &values,
             timeout_ms: left,
             depth: self.depth,
-        }
+        };
+        form.encode_execute(request.body(), &execute, MAX_BODY)
+            .map_err(|error| ProcessError::TooLarge(error.to_string()))
     }
 
     fn outcome(
@@ -113,7 +123,16 @@ impl Exchange<'_> {
         let outcome = match answer.kind.as_str() {
             JSON => {
                 let body = answer.rest(connection, MAX_BODY, until)?;
-                wire::decode(&body, MAX_BODY).map_err(body_error)?
+                let outcome = wire::decode(&body, MAX_BODY).map_err(body_error)?;
+                connection.keep(body);
+                outcome
+            }
+            // Nobody else was told that there is such a form.
+            PLG if self.running.form == Form::Plg => {
+                let body = answer.rest(connection, MAX_BODY, until)?;
+                let outcome = Form::Plg.decode_outcome(&body, MAX_BODY);
+                connection.keep(body);
+                outcome.map_err(body_error)?
             }
             NDJSON => self.lines(connection, &mut answer, context, until)?,
             other => {

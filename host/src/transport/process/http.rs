@@ -1,8 +1,10 @@
 //! HTTP/1.1 as a client: one request and its answer on a connection. What is answered is hostile until it
 //! was read.
 
+use std::io::Write;
+
 use httparse::{EMPTY_HEADER, Header, Status};
-use plg_plugin_api::process::wire::{JSON, MAX_HEAD};
+use plg_plugin_api::process::wire::{JSON, MAX_BODY, MAX_HEAD};
 
 use super::connection::{Connection, Until};
 use super::error::ProcessError;
@@ -46,18 +48,67 @@ pub(super) fn ask(
     body: &[u8],
     until: &Until<'_>,
 ) -> Result<(), ProcessError> {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: plugin\r\n").into_bytes();
-    if method == "POST" {
-        let length = body.len();
-        request
-            .extend(format!("Content-Type: {JSON}\r\nContent-Length: {length}\r\n").into_bytes());
+    let mut request = Request::new(connection);
+    request.body().extend_from_slice(body);
+    request.send(connection, method, path, JSON, until)
+}
+
+/// A request whose body is written where it is sent from.
+#[derive(Debug)]
+pub(super) struct Request(Vec<u8>);
+
+/// How much room is left for the head.
+const HEAD: usize = 320;
+/// How much room most requests need.
+const ROOM: usize = 1024;
+
+impl Request {
+    /// One in the connection's memory, which is to be [kept](Self::into_bytes) afterwards.
+    pub(super) fn new(connection: &mut Connection) -> Self {
+        let mut bytes = connection.spare();
+        bytes.reserve(ROOM);
+        bytes.resize(HEAD, 0);
+        Self(bytes)
     }
-    if let Some(token) = &connection.token {
-        request.extend(format!("Authorization: Bearer {token}\r\n").into_bytes());
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
     }
-    request.extend(b"\r\n");
-    request.extend(body);
-    connection.send(&request, until)
+
+    /// Where the body is added.
+    pub(super) fn body(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
+    /// Sends it with a body of this `kind`, if it is a POST.
+    pub(super) fn send(
+        &mut self,
+        connection: &mut Connection,
+        method: &str,
+        path: &str,
+        kind: &str,
+        until: &Until<'_>,
+    ) -> Result<(), ProcessError> {
+        let length = self.0.len() - HEAD;
+        let mut head = [0_u8; HEAD];
+        let mut left = &mut head[..];
+        let mut write = || {
+            write!(left, "{method} {path} HTTP/1.1\r\nHost: plugin\r\n")?;
+            if method == "POST" {
+                write!(left, "Content-Type: {kind}\r\nContent-Length: {length}\r\n")?;
+            }
+            if let Some(token) = &connection.token {
+                write!(left, "Authorization: Bearer {token}\r\n")?;
+            }
+            left.write_all(b"\r\n")
+        };
+        let written = write();
+        let used = HEAD - left.len();
+        written.map_err(|error| ProcessError::TooLarge(format!("the head: {error}")))?;
+        let start = HEAD - used;
+        self.0[start..HEAD].copy_from_slice(&head[..used]);
+        connection.send(&self.0[start..], until)
+    }
 }
 
 impl Answer {
@@ -78,7 +129,7 @@ impl Answer {
         let mut spent = 0;
         loop {
             let (head, answer) = read_head(connection, spent, until, &mut note)?;
-            connection.buffer.drain(..head);
+            connection.used(head);
             spent += head;
             match answer {
                 // Only says that the answer is under way.
@@ -151,7 +202,7 @@ impl Answer {
         {
             return Err(too_large());
         }
-        let mut body = Vec::new();
+        let mut body = connection.spare();
         while self.piece(connection, &mut body, until)? {
             if body.len() > limit {
                 return Err(too_large());
@@ -162,7 +213,7 @@ impl Answer {
 
     /// Whether the connection can be used again: the answer was read to its end, and nothing follows it.
     pub(super) fn leaves_open(&self, connection: &Connection) -> bool {
-        self.keep && self.body == Body::Done && connection.buffer.is_empty()
+        self.keep && self.body == Body::Done && connection.bytes().is_empty()
     }
 }
 
@@ -173,10 +224,10 @@ fn read_head(
     note: &mut impl FnMut(&str, &[u8]),
 ) -> Result<(usize, Answer), ProcessError> {
     loop {
-        if !connection.buffer.is_empty() {
+        if !connection.bytes().is_empty() {
             let mut headers = [EMPTY_HEADER; HEADERS];
             let mut response = httparse::Response::new(&mut headers);
-            match response.parse(&connection.buffer) {
+            match response.parse(connection.bytes()) {
                 Ok(Status::Complete(head)) if spent + head <= MAX_HEAD => {
                     let answer = check(&response)?;
                     if answer.status >= 200 {
@@ -186,7 +237,7 @@ fn read_head(
                     }
                     return Ok((head, answer));
                 }
-                Ok(Status::Partial) if spent + connection.buffer.len() <= MAX_HEAD => {}
+                Ok(Status::Partial) if spent + connection.bytes().len() <= MAX_HEAD => {}
                 Ok(_) => {
                     return Err(protocol(format!("its head has more than {MAX_HEAD} bytes")));
                 }
@@ -194,11 +245,11 @@ fn read_head(
             }
         }
         if !connection.fill(until)? {
-            if connection.unread && connection.buffer.is_empty() && spent == 0 {
+            if connection.unread && connection.bytes().is_empty() && spent == 0 {
                 let why = "its process closed the connection before it had read the request";
                 return Err(ProcessError::unsent(why));
             }
-            let why = if connection.buffer.is_empty() {
+            let why = if connection.bytes().is_empty() {
                 "its process closed the connection without an answer"
             } else {
                 "its process closed the connection in the middle of an answer"
@@ -214,17 +265,22 @@ fn check(response: &httparse::Response<'_, '_>) -> Result<Answer, ProcessError> 
     if response.version != Some(1) {
         return Err(protocol("it is of version 1.0"));
     }
-    let lengths: Vec<&Header<'_>> = named(response, "content-length").collect();
-    let codings: Vec<&Header<'_>> = named(response, "transfer-encoding").collect();
     let has_none = matches!(status, 100..=199 | 204 | 304);
-    let body = match (lengths.as_slice(), codings.as_slice()) {
-        ([], []) if has_none => Body::Done,
-        ([], []) => {
+    let (mut lengths, mut codings) = (
+        named(response, "content-length"),
+        named(response, "transfer-encoding"),
+    );
+    let body = match (
+        (lengths.next(), lengths.next()),
+        (codings.next(), codings.next()),
+    ) {
+        ((None, _), (None, _)) if has_none => Body::Done,
+        ((None, _), (None, _)) => {
             return Err(protocol(
                 "it has neither `Content-Length` nor `Transfer-Encoding`",
             ));
         }
-        ([length], []) => {
+        ((Some(length), None), (None, _)) => {
             let digits = std::str::from_utf8(length.value).unwrap_or_default();
             let digits = Some(digits).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
             let length = digits.and_then(|text| text.parse().ok());
@@ -234,11 +290,13 @@ fn check(response: &httparse::Response<'_, '_>) -> Result<Answer, ProcessError> 
                 _ => return Err(protocol("its `Content-Length` is none")),
             }
         }
-        ([], [coding]) if coding.value.eq_ignore_ascii_case(b"chunked") && !has_none => {
+        ((None, _), (Some(coding), None))
+            if coding.value.eq_ignore_ascii_case(b"chunked") && !has_none =>
+        {
             Body::ChunkSize
         }
-        ([], _) => return Err(protocol("its `Transfer-Encoding` is not `chunked`")),
-        (_, []) => return Err(protocol("it has several `Content-Length`")),
+        ((None, _), _) => return Err(protocol("its `Transfer-Encoding` is not `chunked`")),
+        (_, (None, _)) => return Err(protocol("it has several `Content-Length`")),
         _ => {
             return Err(protocol(
                 "it has both `Content-Length` and `Transfer-Encoding`",
@@ -282,13 +340,19 @@ fn take(
     out: &mut Vec<u8>,
     until: &Until<'_>,
 ) -> Result<u64, ProcessError> {
-    if connection.buffer.is_empty() && !connection.fill(until)? {
-        return Err(ended());
+    let most = usize::try_from(left).unwrap_or(usize::MAX);
+    let bytes = connection.bytes();
+    if bytes.is_empty() {
+        let count = connection.fill_body(out, most.min(MAX_BODY), until)?;
+        return if count == 0 {
+            Err(ended())
+        } else {
+            Ok(count as u64)
+        };
     }
-    let count = usize::try_from(left).map_or(connection.buffer.len(), |left| {
-        left.min(connection.buffer.len())
-    });
-    out.extend(connection.buffer.drain(..count));
+    let count = most.min(bytes.len());
+    out.extend_from_slice(&bytes[..count]);
+    connection.used(count);
     Ok(count as u64)
 }
 
@@ -299,11 +363,14 @@ fn line(
     until: &Until<'_>,
 ) -> Result<Vec<u8>, ProcessError> {
     loop {
-        let seen = &connection.buffer[..connection.buffer.len().min(limit)];
+        let bytes = connection.bytes();
+        let seen = &bytes[..bytes.len().min(limit)];
         if let Some(end) = seen.iter().position(|byte| *byte == b'\n') {
-            return Ok(connection.buffer.drain(..=end).collect());
+            let line = seen[..=end].to_vec();
+            connection.used(line.len());
+            return Ok(line);
         }
-        if connection.buffer.len() >= limit {
+        if connection.bytes().len() >= limit {
             return Err(protocol("a line of its body does not end"));
         }
         if !connection.fill(until)? {

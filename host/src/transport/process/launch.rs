@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use plg_packaging::manifest::SocketKind;
 use plg_packaging::{Digest, PluginName};
-use plg_plugin_api::process::wire::{self, Config, MAX_CONFIG, PROTOCOL, StartLine};
+use plg_plugin_api::process::wire::{self, Config, Form, MAX_CONFIG, PROTOCOL, Pace, StartLine};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use semver::Version;
@@ -60,6 +60,8 @@ pub(crate) struct Build {
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) limits: Arc<Limits>,
+    /// How eagerly both sides wait for each other.
+    pub(crate) pace: Pace,
 }
 
 /// A library for a runner: the very bytes that were checked.
@@ -77,6 +79,9 @@ pub(super) struct Running {
     pub(super) state: Option<u32>,
     /// Ends before its directory goes.
     pub(super) child: Child,
+    /// How calls are written.
+    pub(super) form: Form,
+    pace: Pace,
     address: Address,
     _directory: RunDirectory,
     _traces: Traces,
@@ -91,6 +96,14 @@ pub(super) struct Running {
     last: AtomicU64,
     /// Why the host killed it.
     pub(super) verdict: OnceLock<String>,
+}
+
+/// What a child chose in its start line.
+struct Chosen {
+    address: Address,
+    form: Form,
+    /// The version of the state that it hands over.
+    state: Option<u32>,
 }
 
 /// A call inside a child, which is not ended for want of calls meanwhile.
@@ -150,15 +163,23 @@ impl Build {
             address: address.text(),
             token: address.token().map(str::to_owned),
             idle_ms: self.idle.and_then(|idle| idle.as_millis().try_into().ok()),
+            forms: vec![Form::Plg.as_str().to_owned()],
+            pace: self.pace,
             calls: u32::try_from(self.limits.in_flight).ok(),
             config: self.config.clone(),
         };
         let told = Told::line(line_of(&config)?);
         let (child, first) = self.spawn(&directory, &told, ended)?;
         let line = self.first_line(&child, &first)?;
-        let (address, state) = self.shake_hands(&child, &config, address, &line)?;
+        let chosen = self.shake_hands(&child, &config, address, &line)?;
+        let Chosen {
+            address,
+            form,
+            state,
+        } = chosen;
         Ok(Running {
             state,
+            form,
             ..Running::new(self, child, address, directory, told.traces)
         })
     }
@@ -252,15 +273,15 @@ impl Build {
         }
     }
 
-    /// Reads the start line, which has to say what the configuration says. It says besides which state the
-    /// child hands over.
+    /// Reads the start line, which has to say what the configuration says. It says besides what the
+    /// child chose.
     fn shake_hands(
         &self,
         child: &Child,
         config: &Config,
         address: Address,
         line: &[u8],
-    ) -> Result<(Address, Option<u32>), ProcessError> {
+    ) -> Result<Chosen, ProcessError> {
         let line: StartLine =
             wire::decode(line, wire::MAX_START).map_err(|error| ProcessError::Handshake {
                 problem: error.to_string(),
@@ -282,13 +303,19 @@ impl Build {
                 expected: expected.to_owned(),
             }
         };
-        match pairs.into_iter().find(|(_, said, wanted)| said != wanted) {
-            None => address
-                .confirm(&line.address)
-                .map(|address| (address, line.state))
-                .ok_or_else(|| mismatch("address", &line.address, &config.address)),
-            Some((what, found, expected)) => Err(mismatch(what, found, expected)),
+        if let Some((what, found, expected)) =
+            pairs.into_iter().find(|(_, said, wanted)| said != wanted)
+        {
+            return Err(mismatch(what, found, expected));
         }
+        let reads = |form: Form| line.forms.iter().any(|known| known == form.as_str());
+        let form = Some(Form::Plg).filter(|form| reads(*form));
+        let address = address.confirm(&line.address);
+        Ok(Chosen {
+            address: address.ok_or_else(|| mismatch("address", &line.address, &config.address))?,
+            form: form.unwrap_or_default(),
+            state: line.state,
+        })
     }
 }
 
@@ -319,6 +346,8 @@ impl Running {
     ) -> Self {
         Self {
             state: None,
+            form: Form::Json,
+            pace: build.pace,
             child,
             address,
             _directory: directory,
@@ -339,7 +368,12 @@ impl Running {
                 return Ok(connection);
             }
         }
-        Connection::open(&self.address, until)
+        Connection::open(&self.address, self.pace, until)
+    }
+
+    /// Whether no more than one call is inside.
+    pub(super) fn is_alone(&self) -> bool {
+        self.inside.load(Ordering::Relaxed) <= 1
     }
 
     /// A call goes inside.

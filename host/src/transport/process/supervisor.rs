@@ -13,7 +13,7 @@ use plg_plugin_api::process::wire::Fault;
 pub(crate) use super::launch::{Build, Given};
 
 use super::dialect::Dialect;
-use super::error::{ProcessError, Said};
+use super::error::{Ending, ProcessError, Said};
 use super::exchange::{Exchange, Question};
 use super::health::Health;
 use super::launch::{Ended, LAST_WORDS, Running, Visit};
@@ -206,7 +206,7 @@ impl Process {
                 .end()
                 .map(|end| end.saturating_duration_since(Instant::now()));
             let limit = left.map_or(limit, |left| left.min(limit));
-            let ending = running.child.fate.wait(limit);
+            let ending = wait_for_end(running, limit, context.canceller());
             // Who ends well has answered all that it began.
             let answered = ending.is_some_and(|ending| self.build.dialect.has_answered(ending));
             let is_unsent = error.is_unsent() || answered;
@@ -462,6 +462,22 @@ impl Process {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for the end of a child, unless the caller gives up.
+fn wait_for_end(running: &Running, limit: Duration, cancel: Option<Cancel>) -> Option<Ending> {
+    let fate = &running.child.fate;
+    let Some(cancel) = cancel else {
+        return fate.wait(limit);
+    };
+    let start = Instant::now();
+    loop {
+        let left = limit.saturating_sub(start.elapsed());
+        let ending = fate.wait(left.min(LOOK));
+        if ending.is_some() || left.is_zero() || cancel.is_cancelled() {
+            return ending;
+        }
     }
 }
 

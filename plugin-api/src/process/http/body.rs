@@ -17,8 +17,14 @@ pub(in crate::process) fn read_body(
     let deadline = Some(Instant::now() + BODY_TIME);
     match length {
         Length::Known(length) => {
-            need(incoming, length, deadline)?;
-            Ok(incoming.take(length))
+            let there = incoming.take(length);
+            if there.len() == length {
+                return Ok(there);
+            }
+            let mut body = vec![0; length];
+            body[..there.len()].copy_from_slice(&there);
+            incoming.fill_body(&mut body, there.len(), deadline)?;
+            Ok(body)
         }
         Length::Chunked => chunked(incoming, deadline),
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::super::wire::{MAX_BODY, MAX_HEAD};
+use super::super::wire::{Form, MAX_BODY, MAX_HEAD, PLG};
 use super::{HEAD_TIME, Incoming, Stop};
 
 /// How many headers a request may have.
@@ -14,8 +14,11 @@ pub(in crate::process) struct Head {
     pub(in crate::process) method: Method,
     /// The path and the query.
     pub(in crate::process) target: String,
-    pub(in crate::process) headers: Vec<(String, String)>,
+    /// All of it, as it came.
+    bytes: Vec<u8>,
     pub(in crate::process) body: Length,
+    /// How the body is written, if it is a call.
+    pub(in crate::process) form: Form,
     /// What proves that the peer is the host, over TCP.
     pub(in crate::process) authorization: Option<String>,
     /// Whether the connection ends with this request.
@@ -38,6 +41,20 @@ pub(in crate::process) enum Length {
     Chunked,
 }
 
+impl Head {
+    /// The headers in order. Bytes that are not UTF-8 are replaced.
+    pub(in crate::process) fn headers(&self) -> Vec<(String, String)> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        // It was parsed before.
+        let _ = request.parse(&self.bytes);
+        let headers = request.headers.iter();
+        headers
+            .map(|field| (field.name.to_owned(), text(field.value)))
+            .collect()
+    }
+}
+
 impl Method {
     pub(in crate::process) fn as_str(&self) -> &str {
         match self {
@@ -50,11 +67,15 @@ impl Method {
 }
 
 /// Reads the next head. On a `fresh` connection it must come soon; later the peer may take its time before
-/// it begins the next one, but not in the middle of it.
+/// it begins the next one, but not in the middle of it. Nothing else runs when this is `alone`.
 pub(in crate::process) fn read_head(
     incoming: &mut Incoming<'_>,
     fresh: bool,
+    alone: bool,
 ) -> Result<Head, Stop> {
+    if !fresh && incoming.rest().is_empty() {
+        incoming.await_request(alone)?;
+    }
     let mut deadline = (fresh || !incoming.rest().is_empty()).then(|| Instant::now() + HEAD_TIME);
     let mut seen = 0;
     let end = loop {
@@ -76,7 +97,7 @@ pub(in crate::process) fn read_head(
     if end > MAX_HEAD {
         return Err(Stop::Refused(431, "the headers are too large"));
     }
-    parse(&incoming.take(end))
+    parse(incoming.take(end))
 }
 
 /// Where the head ends, looking only at what is new since `seen`. A line that ends in no CRLF, and a
@@ -103,10 +124,10 @@ fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, Stop> {
     Ok(None)
 }
 
-fn parse(bytes: &[u8]) -> Result<Head, Stop> {
+fn parse(bytes: Vec<u8>) -> Result<Head, Stop> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
-    match request.parse(bytes) {
+    match request.parse(&bytes) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
         Err(httparse::Error::TooManyHeaders) => {
             return Err(Stop::Refused(431, "there are too many headers"));
@@ -135,7 +156,13 @@ fn parse(bytes: &[u8]) -> Result<Head, Stop> {
         let mut options = value.split(|byte| *byte == b',');
         options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
     };
-    Ok(Head {
+    let is_binary = |kind: &[u8]| kind.eq_ignore_ascii_case(PLG.as_bytes());
+    let head = Head {
+        form: if fields.all("content-type").any(is_binary) {
+            Form::Plg
+        } else {
+            Form::Json
+        },
         method: match request.method.unwrap_or_default() {
             "GET" => Method::Get,
             "HEAD" => Method::Head,
@@ -146,12 +173,9 @@ fn parse(bytes: &[u8]) -> Result<Head, Stop> {
         body: fields.length()?,
         authorization: authorization.map(text),
         close: fields.all("connection").any(closes),
-        headers: fields
-            .0
-            .iter()
-            .map(|field| (field.name.to_owned(), text(field.value)))
-            .collect(),
-    })
+        bytes: Vec::new(),
+    };
+    Ok(Head { bytes, ..head })
 }
 
 struct Fields<'a>(&'a [httparse::Header<'a>]);

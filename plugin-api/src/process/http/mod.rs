@@ -4,13 +4,15 @@
 mod body;
 mod head;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 pub(super) use body::read_body;
 pub(super) use head::{Head, Method, read_head};
 
 use super::listen::Stream;
+use super::pace::{self, Pace, Spin};
 use super::plugin::Response;
 
 /// How long the head of a request may take, from the moment that the connection is there or the head began.
@@ -24,10 +26,17 @@ pub(super) const WRITE_TIME: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Incoming<'a> {
     stream: &'a Stream,
+    /// Room to read into.
     bytes: Vec<u8>,
-    /// How many of the bytes were taken.
-    taken: usize,
+    /// Which of the bytes were read and not taken.
+    rest: Range<usize>,
+    /// How long the next read may take.
+    limit: Option<Duration>,
+    spin: Spin,
 }
+
+/// How much is read at once.
+const PIECE: usize = 16 << 10;
 
 /// Why there is no request.
 #[derive(Debug)]
@@ -39,54 +48,100 @@ pub(super) enum Stop {
 }
 
 impl<'a> Incoming<'a> {
-    pub(super) fn new(stream: &'a Stream) -> Self {
+    pub(super) fn new(stream: &'a Stream, pace: Pace) -> Self {
         Self {
             stream,
-            bytes: Vec::new(),
-            taken: 0,
+            bytes: vec![0; PIECE],
+            rest: 0..0,
+            limit: None,
+            spin: Spin::new(pace),
         }
+    }
+
+    /// Waits for the begin of the next request, for however long; awake, if that pays.
+    fn await_request(&mut self, alone: bool) -> Result<(), Stop> {
+        let start = Instant::now();
+        let Self {
+            stream,
+            bytes,
+            rest,
+            spin,
+            ..
+        } = self;
+        *rest = 0..0;
+        let look = || match stream.read_now(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            other => Some(other),
+        };
+        let found = if alone && spin.pays() {
+            spin.wait(pace::processors(), look)
+        } else {
+            None
+        };
+        match found {
+            Some(Ok(count)) if count > 0 => *rest = 0..count,
+            Some(_) => return Err(Stop::Closed),
+            None => self.fill(None)?,
+        }
+        self.spin.took(start.elapsed());
+        Ok(())
     }
 
     /// What was not taken yet.
     fn rest(&self) -> &[u8] {
-        &self.bytes[self.taken..]
+        &self.bytes[self.rest.clone()]
     }
 
     /// Waits for more bytes, until `deadline` if there is one.
     fn fill(&mut self, deadline: Option<Instant>) -> Result<(), Stop> {
+        self.set_limit(deadline)?;
+        if self.rest.is_empty() {
+            self.rest = 0..0;
+        } else if self.rest.start > 0 {
+            self.bytes.copy_within(self.rest.clone(), 0);
+            self.rest = 0..self.rest.len();
+        }
+        if self.bytes.len() - self.rest.end < PIECE / 2 {
+            self.bytes.resize(self.bytes.len() + PIECE, 0);
+        }
+        let count = read(self.stream, &mut self.bytes[self.rest.end..])?;
+        self.rest.end += count;
+        Ok(())
+    }
+
+    /// Reads the rest of `body`, of which `start` bytes are there. Nothing is left to be taken.
+    fn fill_body(
+        &mut self,
+        body: &mut [u8],
+        mut start: usize,
+        deadline: Option<Instant>,
+    ) -> Result<(), Stop> {
+        while start < body.len() {
+            self.set_limit(deadline)?;
+            start += read(self.stream, &mut body[start..])?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the next read takes no longer.
+    fn set_limit(&mut self, deadline: Option<Instant>) -> Result<(), Stop> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return Err(Stop::Refused(408, "the request took too long"));
         }
-        self.stream
-            .set_read_timeout(left)
-            .map_err(|_| Stop::Closed)?;
-        self.bytes.drain(..self.taken);
-        self.taken = 0;
-        let mut piece = [0; 16 << 10];
-        let mut stream = self.stream;
-        loop {
-            match io::Read::read(&mut stream, &mut piece) {
-                Ok(0) => return Err(Stop::Closed),
-                Ok(count) => {
-                    self.bytes.extend_from_slice(&piece[..count]);
-                    return Ok(());
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                        return Err(Stop::Refused(408, "the request took too long"));
-                    }
-                    _ => return Err(Stop::Closed),
-                },
-            }
+        if left != self.limit {
+            self.stream
+                .set_read_timeout(left)
+                .map_err(|_| Stop::Closed)?;
+            self.limit = left;
         }
+        Ok(())
     }
 
     /// Takes the next `count` bytes, or as many as there are.
     fn take(&mut self, count: usize) -> Vec<u8> {
         let taken = self.rest().get(..count).unwrap_or(self.rest()).to_vec();
-        self.taken += taken.len();
+        self.rest.start += taken.len();
         taken
     }
 
@@ -96,8 +151,24 @@ impl<'a> Incoming<'a> {
         let deadline = Instant::now() + Duration::from_millis(500);
         let mut taken = 0;
         while taken < 1 << 20 && self.fill(Some(deadline)).is_ok() {
-            taken += self.bytes.len();
-            self.taken = self.bytes.len();
+            taken += self.rest.len();
+            self.rest = 0..0;
+        }
+    }
+}
+
+fn read(mut stream: &Stream, bytes: &mut [u8]) -> Result<usize, Stop> {
+    loop {
+        match stream.read(bytes) {
+            Ok(0) => return Err(Stop::Closed),
+            Ok(count) => return Ok(count),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    return Err(Stop::Refused(408, "the request took too long"));
+                }
+                _ => return Err(Stop::Closed),
+            },
         }
     }
 }
@@ -112,7 +183,7 @@ pub(super) fn write_response(
     let mut bytes = start(response.status, &response.content_type, close);
     // Neither has a body, and a 204 not even the length of one.
     if !matches!(response.status, 204 | 304) {
-        bytes.extend_from_slice(format!("Content-Length: {}\r\n", response.body.len()).as_bytes());
+        write!(bytes, "Content-Length: {}\r\n", response.body.len())?;
     }
     bytes.extend_from_slice(b"\r\n");
     if !head_only && !matches!(response.status, 204 | 304) {
@@ -120,6 +191,25 @@ pub(super) fn write_response(
     }
     write_all(stream, &bytes)
 }
+
+/// Writes an answer in one piece whose body is in `bytes` already, after [`HEAD`] bytes of room.
+pub(super) fn write_outcome(
+    stream: &Stream,
+    content_type: &str,
+    mut bytes: Vec<u8>,
+    close: bool,
+) -> io::Result<()> {
+    let mut head = start(200, content_type, close);
+    write!(head, "Content-Length: {}\r\n\r\n", bytes.len() - HEAD)?;
+    let first = HEAD
+        .checked_sub(head.len())
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    bytes[first..HEAD].copy_from_slice(&head);
+    write_all(stream, &bytes[first..])
+}
+
+/// How much room there is for the head of an outcome.
+pub(super) const HEAD: usize = 160;
 
 /// Begins an answer that comes in pieces.
 pub(super) fn write_chunked_start(stream: &Stream, content_type: &str) -> io::Result<()> {
@@ -137,14 +227,20 @@ pub(super) fn write_chunk(stream: &Stream, piece: &[u8], last: bool) -> io::Resu
 }
 
 fn start(status: u16, content_type: &str, close: bool) -> Vec<u8> {
-    let mut text = format!("HTTP/1.1 {status} {}\r\n", reason(status));
+    use std::fmt::Write as _;
+
+    let mut text = String::with_capacity(HEAD);
+    // A `String` takes whatever is written to it.
+    let _ = write!(text, "HTTP/1.1 {status} {}\r\n", reason(status));
     // What a plugin gives must not become a header of its own.
     let is_plain = content_type.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if is_plain && !content_type.is_empty() {
-        text += &format!("Content-Type: {content_type}\r\n");
+        text.push_str("Content-Type: ");
+        text.push_str(content_type);
+        text.push_str("\r\n");
     }
     if close {
-        text += "Connection: close\r\n";
+        text.push_str("Connection: close\r\n");
     }
     text.into_bytes()
 }
