@@ -49,6 +49,8 @@ mod catalog;
 mod census;
 mod changes;
 pub mod codes;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod context;
 pub mod deps;
 mod discovery;

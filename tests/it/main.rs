@@ -19,6 +19,7 @@ mod cli_pack;
 mod cli_store;
 mod cli_trust;
 mod codes;
+mod conformance;
 mod context;
 mod contract;
 mod corpus;

@@ -27,6 +27,8 @@ mod spawner;
 mod supervisor;
 
 pub(crate) use error::ProcessError;
+#[cfg(feature = "conformance")]
+pub(crate) use run_directory::RunDirectory;
 pub(crate) use run_directory::RunRoot;
 pub(crate) use spawner::Spawner;
 pub(crate) use supervisor::{Build, Process};

@@ -32,7 +32,7 @@ struct Made {
 
 /// The directory of one child. It goes when this is dropped.
 #[derive(Debug)]
-pub(super) struct RunDirectory {
+pub(crate) struct RunDirectory {
     path: PathBuf,
     /// The host's directory stands as long as one in it.
     _root: Arc<RunRoot>,
@@ -53,7 +53,7 @@ impl RunRoot {
     }
 
     /// Makes a directory for a child, with one to work in.
-    pub(super) fn create(self: &Arc<Self>) -> Result<RunDirectory, ProcessError> {
+    pub(crate) fn create(self: &Arc<Self>) -> Result<RunDirectory, ProcessError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| ProcessError::RunDirectory { path, source }
@@ -89,12 +89,12 @@ impl RunRoot {
 
 impl RunDirectory {
     /// Where the child listens.
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path.join("s")
     }
 
     /// The child's working directory.
-    pub(super) fn work(&self) -> PathBuf {
+    pub(crate) fn work(&self) -> PathBuf {
         self.path.join("w")
     }
 }
@@ -198,7 +198,7 @@ fn private(path: &Path) -> io::Result<()> {
 }
 
 /// Twelve letters and digits that nobody can guess.
-pub(super) fn random() -> io::Result<String> {
+pub(crate) fn random() -> io::Result<String> {
     let mut bytes = [0; 8];
     let mut filled = 0;
     while filled < bytes.len() {

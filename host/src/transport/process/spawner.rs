@@ -32,7 +32,7 @@ const BUSY: (u32, Duration) = (5, Duration::from_millis(10));
 
 impl Spawner {
     /// Starts `command` in a process group of its own.
-    pub(super) fn spawn(&self, command: Command) -> io::Result<Child> {
+    pub(crate) fn spawn(&self, command: Command) -> io::Result<Child> {
         let (answer, answered) = mpsc::channel();
         self.send(Job { command, answer })?;
         answered
