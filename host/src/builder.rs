@@ -17,6 +17,7 @@ use crate::loader::library;
 use crate::loader::preflight::Rules;
 use crate::loader::probe::Prober;
 use crate::plugin::ReturnPolicy;
+use crate::policy::Policy;
 use crate::quarantine::Quarantine;
 use crate::state::Directory;
 use crate::store::{Options, Store};
@@ -43,6 +44,8 @@ pub struct Builder {
     state_directory: Option<PathBuf>,
     home: Option<PathBuf>,
     prober: Option<PathBuf>,
+    runner: Option<PathBuf>,
+    policy: Policy,
     return_policy: Option<ReturnPolicy>,
     hooks: Vec<(HookOptions, Box<dyn Hook + Sync>)>,
     faults: Faults,
@@ -61,6 +64,8 @@ impl Default for Builder {
             state_directory: None,
             home: None,
             prober: None,
+            runner: None,
+            policy: Policy::default(),
             return_policy: Some(ReturnPolicy::default()),
             hooks: Vec::new(),
             faults: Faults::default(),
@@ -141,6 +146,20 @@ impl Builder {
     /// [`probe::run_if_asked`](crate::probe::run_if_asked): an app's own program, or `plg`.
     pub fn probe_with(mut self, program: impl AsRef<Path>) -> Self {
         self.prober = Some(program.as_ref().to_owned());
+        self
+    }
+
+    /// The program that serves libraries in processes of their own: the `plg` command, or an app that calls
+    /// [`runner::run_if_asked`](crate::runner::run_if_asked), itself as `/proc/self/exe`. Without one only plugins
+    /// that are programs run outside of this process.
+    pub fn runner(mut self, program: impl AsRef<Path>) -> Self {
+        self.runner = Some(program.as_ref().to_owned());
+        self
+    }
+
+    /// How far each plugin is trusted, and where it runs; by default all of them with this process.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
         self
     }
 
@@ -231,9 +250,11 @@ impl Builder {
                 words,
                 spawner: Arc::default(),
                 run: Arc::new(RunRoot::new(self.run_directory)),
+                runner: self.runner,
                 unchecked: self.faults.unsettled,
             },
             return_policy: self.return_policy,
+            policy: self.policy,
             history,
             installed,
             deaths,
@@ -288,6 +309,7 @@ pub(crate) struct Setup {
     pub(crate) discovery: discovery::Rules,
     pub(crate) loader: Loader,
     pub(crate) return_policy: Option<ReturnPolicy>,
+    pub(crate) policy: Policy,
     pub(crate) history: History,
     pub(crate) installed: Option<Installation>,
     pub(crate) deaths: Vec<Death>,

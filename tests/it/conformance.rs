@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use plg_host::Host;
 use plg_host::conformance::{Part, Report, Suite, Verdict};
+use plg_host::{Builder, Host, Limits};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -14,19 +14,33 @@ use crate::support::{Variant, cc, library, program, workspace};
 #[test]
 fn a_library_in_rust_conforms() {
     let report = Suite::new(library("fixture-conformance", Variant::Debug)).run();
-    assert_conforms(&report, "in-process", &[]);
+    assert_conforms(&report, "in-process", LIBRARY, &[]);
 }
 
 #[test]
 fn a_library_in_c_conforms() {
     let report = Suite::new(in_c(&[])).run();
-    assert_conforms(&report, "in-process", &["errors.panic"]);
+    assert_conforms(&report, "in-process", LIBRARY, &["errors.panic"]);
+}
+
+/// Whatever carries the calls, the plugin and its callers see the same.
+#[test]
+fn a_library_in_a_process_of_its_own_conforms() {
+    for (library, left_out) in [
+        (library("fixture-conformance", Variant::Debug), &[][..]),
+        (in_c(&[]), &["errors.panic"]),
+    ] {
+        let runner = program("fixture-host", Variant::Debug);
+        let suite = Suite::new(library).host(builder().runner(runner));
+        let report = suite.isolated(true).run();
+        assert_conforms(&report, "process", LIBRARY, left_out);
+    }
 }
 
 #[test]
 fn a_program_in_rust_conforms() {
     let (_place, directory) = in_rust("fixture-conformance");
-    assert_conforms(&judge(&directory), "process", &[]);
+    assert_conforms(&judge(&directory), "process", PROGRAM, &[]);
 }
 
 #[test]
@@ -40,7 +54,7 @@ fn a_program_in_python_conforms() {
         eprintln!("skipped: there is no plugin in Python");
         return;
     }
-    assert_conforms(&judge(&directory), "process", &[]);
+    assert_conforms(&judge(&directory), "process", PROGRAM, &[]);
 }
 
 /// What has no labels is judged by what every plugin is.
@@ -125,31 +139,29 @@ fn every_case_is_written_down() {
     assert_eq!(sorted, written);
 }
 
-fn assert_conforms(report: &Report, transport: &str, left_out: &[&str]) {
+fn assert_conforms(report: &Report, transport: &str, parts: &[Part], left_out: &[&str]) {
     assert_eq!(report.transport, Some(transport), "{}", told(report));
     assert!(report.has_labels, "{}", told(report));
     for case in &report.cases {
-        let is_skipped = matches!(case.verdict, Verdict::Skipped(_));
-        let may_skip =
-            left_out.contains(&case.id) || (case.part() == Part::Wire && transport == "in-process");
-        assert_eq!(is_skipped, may_skip, "{case:?}");
-        assert!(
-            !matches!(case.verdict, Verdict::Failed(_)),
-            "{}",
-            told(report)
-        );
+        let is_asked = parts.contains(&case.part()) && !left_out.contains(&case.id);
+        let expected = if is_asked { "passed" } else { "skipped" };
+        assert_eq!(case.verdict.as_str(), expected, "{}", told(report));
     }
 }
 
+const LIBRARY: &[Part] = &[Part::Load, Part::Calls];
+const PROGRAM: &[Part] = &[Part::Load, Part::Calls, Part::Wire];
+
 fn judge(directory: &Path) -> Report {
-    let limits = plg_host::Limits {
-        depth: 8,
-        ..plg_host::Limits::default()
-    };
-    let host = Host::builder()
-        .limits(limits)
-        .allow_unsafe_directories(true);
+    let host = builder().allow_unsafe_directories(true);
     Suite::new(directory).host(host).run()
+}
+
+fn builder() -> Builder {
+    Host::builder().limits(Limits {
+        depth: 8,
+        ..Limits::default()
+    })
 }
 
 fn told(report: &Report) -> String {

@@ -34,6 +34,7 @@ mod history;
 mod hooks;
 mod index;
 mod installed;
+mod isolate;
 mod last_words;
 mod layout;
 mod load;

@@ -28,6 +28,7 @@ pub struct Suite {
     path: PathBuf,
     others: Vec<PathBuf>,
     builder: Builder,
+    isolated: bool,
 }
 
 /// How deep calls nest here: as deep as it takes to see that there is a limit.
@@ -44,6 +45,7 @@ impl Suite {
             path: path.as_ref().to_owned(),
             others: Vec::new(),
             builder: Host::builder().limits(limits),
+            isolated: false,
         }
     }
 
@@ -56,6 +58,12 @@ impl Suite {
     /// Sets the host up in another way. How deep calls may nest is how deep they will.
     pub fn host(mut self, builder: Builder) -> Self {
         self.builder = builder;
+        self
+    }
+
+    /// Runs a library in a process of its own. The host that does needs a [`runner`](Builder::runner).
+    pub fn isolated(mut self, isolated: bool) -> Self {
+        self.isolated = isolated;
         self
     }
 
@@ -95,6 +103,9 @@ impl Suite {
         let manifest = &candidate.manifest;
         report.plugin = Some((manifest.name.clone(), manifest.version.clone()));
         let plugin = host.load(&self.path)?;
+        if self.isolated {
+            host.isolate(plugin.name())?;
+        }
         Ok((Subject { host, plugin }, candidate))
     }
 }

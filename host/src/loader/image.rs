@@ -160,6 +160,16 @@ pub(crate) fn open(path: &Path) -> Result<(File, Metadata), LoadError> {
 }
 
 impl Image {
+    /// An image that another process sealed and gave to this one.
+    pub(crate) fn given(origin: &Path, file: File) -> io::Result<Self> {
+        Ok(Self {
+            origin: origin.to_owned(),
+            size: file.metadata()?.len(),
+            place: Place::Memory(file.into()),
+            digest: OnceLock::new(),
+        })
+    }
+
     /// The path the dynamic linker is given.
     pub(crate) fn path(&self) -> PathBuf {
         match &self.place {

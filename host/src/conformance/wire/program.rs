@@ -164,7 +164,7 @@ impl Launcher {
     }
 
     fn spawn(&self, command: Command) -> Result<Child, Finding> {
-        let spawned = self.spawner.spawn(command);
+        let spawned = self.spawner.spawn(command, None);
         spawned.or_else(|error| failed(format!("it could not be started: {error}")))
     }
 }

@@ -31,4 +31,4 @@ pub(crate) use error::ProcessError;
 pub(crate) use run_directory::RunDirectory;
 pub(crate) use run_directory::RunRoot;
 pub(crate) use spawner::Spawner;
-pub(crate) use supervisor::{Build, Process};
+pub(crate) use supervisor::{Build, Given, Process};

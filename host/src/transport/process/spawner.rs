@@ -4,6 +4,7 @@
 //! parent. So that is a thread that lives as long as any of the children.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::process::{Child, Command};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, PoisonError};
@@ -24,6 +25,8 @@ struct Running {
 
 struct Job {
     command: Command,
+    /// A descriptor that the child keeps, under its number.
+    given: Option<RawFd>,
     answer: Sender<io::Result<Child>>,
 }
 
@@ -31,10 +34,21 @@ struct Job {
 const BUSY: (u32, Duration) = (5, Duration::from_millis(10));
 
 impl Spawner {
-    /// Starts `command` in a process group of its own.
-    pub(crate) fn spawn(&self, command: Command) -> io::Result<Child> {
+    /// Starts `command` in a process group of its own. The child keeps the descriptor that it is `given`, beside its
+    /// standard streams.
+    pub(crate) fn spawn(
+        &self,
+        command: Command,
+        given: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Child> {
         let (answer, answered) = mpsc::channel();
-        self.send(Job { command, answer })?;
+        let given = given.map(|given| given.as_raw_fd());
+        self.send(Job {
+            command,
+            given,
+            answer,
+        })?;
+        // Whoever lends the descriptor does so until the child is there.
         answered
             .recv()
             .map_err(|_| io::Error::other("the thread that starts processes ended"))?
@@ -47,9 +61,14 @@ impl Spawner {
             None => {
                 let (jobs, received) = mpsc::channel::<Job>();
                 let work = move || {
-                    for Job { command, answer } in received {
+                    for Job {
+                        command,
+                        given,
+                        answer,
+                    } in received
+                    {
                         // Who asked may have gone, and then so does the child.
-                        let _ = answer.send(spawn(command));
+                        let _ = answer.send(spawn(command, given));
                     }
                 };
                 let thread = thread::Builder::new()
@@ -75,10 +94,10 @@ impl Drop for Spawner {
     }
 }
 
-fn spawn(mut command: Command) -> io::Result<Child> {
+fn spawn(mut command: Command, given: Option<RawFd>) -> io::Result<Child> {
     use std::os::unix::process::CommandExt;
     command.process_group(0);
-    before_exec::prepare(&mut command);
+    before_exec::prepare(&mut command, given);
     let (tries, pause) = BUSY;
     let mut tried = 0;
     loop {
