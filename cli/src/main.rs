@@ -24,6 +24,7 @@ mod printable;
 mod problem;
 mod progress;
 mod sources;
+mod staged;
 mod state;
 mod target;
 mod tracing;

@@ -16,6 +16,7 @@ mod canary;
 mod cli;
 mod cli_live;
 mod cli_pack;
+mod cli_programs;
 mod cli_store;
 mod cli_trust;
 mod codes;

@@ -4,6 +4,7 @@ mod build;
 mod call;
 mod check;
 mod completions;
+mod conformance;
 mod dev;
 mod explain;
 mod gc;
@@ -78,6 +79,7 @@ pub(crate) enum Verb {
     List(list::List),
     Inspect(inspect::Inspect),
     Check(check::Check),
+    Conformance(conformance::Conformance),
     Pack(pack::Pack),
     Unpack(unpack::Unpack),
     Verify(verify::Verify),
@@ -108,6 +110,7 @@ impl Verb {
             Self::List(verb) => verb.run(global, output),
             Self::Inspect(verb) => verb.run(global, output),
             Self::Check(verb) => verb.run(global, output),
+            Self::Conformance(verb) => verb.run(global, output),
             Self::Pack(verb) => verb.run(output),
             Self::Unpack(verb) => verb.run(output),
             Self::Verify(verb) => verb.run(output),
