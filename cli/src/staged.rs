@@ -55,6 +55,10 @@ impl Staged {
         let copy = |next: &Path| -> io::Result<()> {
             fs::create_dir_all(file.parent().unwrap_or(&self.directory))?;
             fs::copy(built, next)?;
+            // It is as old as what was built, and made of the same sources.
+            let modified = fs::metadata(built)?.modified()?;
+            fs::File::options().write(true).open(next)?.set_modified(modified)?;
+            fs::copy(built.with_extension("d"), file.with_extension("d"))?;
             fs::rename(next, &file)
         };
         copy(&file.with_extension("next")).map_err(|error| failed("write", &file, &error))?;
