@@ -23,6 +23,7 @@ mod portrait;
 mod printable;
 mod problem;
 mod progress;
+mod running;
 mod sources;
 mod staged;
 mod state;

@@ -57,7 +57,10 @@ impl Staged {
             fs::copy(built, next)?;
             // It is as old as what was built, and made of the same sources.
             let modified = fs::metadata(built)?.modified()?;
-            fs::File::options().write(true).open(next)?.set_modified(modified)?;
+            fs::File::options()
+                .write(true)
+                .open(next)?
+                .set_modified(modified)?;
             fs::copy(built.with_extension("d"), file.with_extension("d"))?;
             fs::rename(next, &file)
         };

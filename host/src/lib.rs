@@ -52,6 +52,7 @@ pub mod codes;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod context;
+pub mod control;
 pub mod deps;
 mod discovery;
 mod error;
@@ -100,6 +101,7 @@ pub use plugin::{
     LostThread, PluginSnapshot, RetainedSnapshot, ReturnPolicy, Unloaded,
 };
 pub use transport::Reason;
+pub use transport::process::ProcessSnapshot;
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded};
 #[cfg(feature = "watch")]
 pub use watch::{Watch, WatchOptions};

@@ -17,6 +17,7 @@ mod cli;
 mod cli_live;
 mod cli_pack;
 mod cli_programs;
+mod cli_ps;
 mod cli_store;
 mod cli_trust;
 mod codes;

@@ -15,9 +15,12 @@ mod install;
 mod keygen;
 mod list;
 mod lock;
+mod logs;
 mod new;
 mod pack;
+mod ps;
 mod quarantine;
+mod relocate;
 mod remove;
 mod trust;
 mod undo;
@@ -87,6 +90,10 @@ pub(crate) enum Verb {
     Trust(trust::Trust),
     Index(index::Index),
     Watch(watch::Watch),
+    Ps(ps::Ps),
+    Isolate(relocate::Isolate),
+    Inline(relocate::Inline),
+    Logs(logs::Logs),
     Install(install::Install),
     Upgrade(upgrade::Upgrade),
     Remove(remove::Remove),
@@ -118,6 +125,10 @@ impl Verb {
             Self::Trust(verb) => verb.run(output),
             Self::Index(verb) => verb.run(output),
             Self::Watch(verb) => verb.run(global, output),
+            Self::Ps(verb) => verb.run(output),
+            Self::Isolate(verb) => verb.run(output),
+            Self::Inline(verb) => verb.run(output),
+            Self::Logs(verb) => verb.run(output),
             Self::Install(verb) => verb.run(output),
             Self::Upgrade(verb) => verb.run(output),
             Self::Remove(verb) => verb.run(output),

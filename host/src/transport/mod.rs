@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::context::frame::Call;
+use crate::control::{Position, Tail};
 use crate::loader::image::Image;
 use crate::plugin::thread::Here;
 
 pub(crate) use in_process::{InProcess, wait};
-use process::Process;
+use process::{Process, ProcessSnapshot};
 
 /// A plugin's code, wherever it runs.
 #[derive(Debug)]
@@ -114,6 +115,22 @@ impl Transport {
         match self {
             Self::InProcess(_) => "in-process",
             Self::Process(_) => "process",
+        }
+    }
+
+    /// Its process, if it has one of its own.
+    pub(crate) fn process(&self) -> Option<ProcessSnapshot> {
+        match self {
+            Self::InProcess(_) => None,
+            Self::Process(process) => Some(process.snapshot()),
+        }
+    }
+
+    /// What its process wrote last, if it has one of its own.
+    pub(crate) fn tail(&self, after: Option<Position>) -> Option<Tail> {
+        match self {
+            Self::InProcess(_) => None,
+            Self::Process(process) => process.tail(after),
         }
     }
 

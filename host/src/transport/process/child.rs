@@ -102,6 +102,11 @@ impl Fate {
         }
     }
 
+    /// Its number, which is its own until it has ended.
+    pub(super) fn number(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// Asks it to end.
     pub(super) fn terminate(&self) {
         // One that is gone already is what was asked for.

@@ -11,6 +11,7 @@
 //! - [`run_directory`]: where its socket is.
 //! - [`connection`], [`http`]: requests and answers.
 //! - [`exchange`]: one call.
+//! - [`snapshot`], [`tail`]: what an operator sees of it.
 //! - [`error`]: why something of this failed.
 
 mod before_exec;
@@ -23,12 +24,15 @@ mod launch;
 mod output;
 pub(crate) mod program;
 mod run_directory;
+mod snapshot;
 mod spawner;
 mod supervisor;
+mod tail;
 
 pub(crate) use error::ProcessError;
 #[cfg(feature = "conformance")]
 pub(crate) use run_directory::RunDirectory;
-pub(crate) use run_directory::RunRoot;
+pub(crate) use run_directory::{RunRoot, run_directories};
+pub use snapshot::ProcessSnapshot;
 pub(crate) use spawner::Spawner;
 pub(crate) use supervisor::{Build, Given, Process};

@@ -52,12 +52,8 @@ impl RunRoot {
         }
     }
 
-    /// Makes a directory for a child, with one to work in.
-    pub(crate) fn create(self: &Arc<Self>) -> Result<RunDirectory, ProcessError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| ProcessError::RunDirectory { path, source }
-        };
+    /// The directory of the host, made when there is none yet.
+    pub(crate) fn directory(&self) -> Result<PathBuf, ProcessError> {
         let made = match self.made.get() {
             Some(made) => made,
             None => {
@@ -67,8 +63,14 @@ impl RunRoot {
                 self.made.get_or_init(|| made)
             }
         };
+        Ok(made.path.clone())
+    }
+
+    /// Makes a directory for a child, with one to work in.
+    pub(crate) fn create(self: &Arc<Self>) -> Result<RunDirectory, ProcessError> {
+        let directory = self.directory()?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = made.path.join(number.to_string());
+        let path = directory.join(number.to_string());
         let socket = path.join("s");
         let bytes = socket.as_os_str().len();
         if bytes > SOCKET_BYTES {
@@ -85,6 +87,33 @@ impl RunRoot {
         private(&work).map_err(failed(&work))?;
         Ok(directory)
     }
+}
+
+/// Directories of hosts, below `parent` or else wherever hosts make them. Some may be of hosts that are gone.
+pub(crate) fn run_directories(parent: Option<&Path>) -> Vec<PathBuf> {
+    let parents = match parent {
+        Some(parent) => vec![parent.to_owned()],
+        None => {
+            let mut usual = vec![self::parent(), std::env::temp_dir(), PathBuf::from("/tmp")];
+            usual.dedup();
+            usual
+        }
+    };
+    let mut found: Vec<PathBuf> = parents
+        .iter()
+        .filter_map(|parent| fs::read_dir(parent).ok())
+        .flat_map(|entries| entries.flatten())
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> ProcessError {
+    let path = path.to_owned();
+    move |source| ProcessError::RunDirectory { path, source }
 }
 
 impl RunDirectory {

@@ -372,6 +372,12 @@ impl Process {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
+    /// The child, and how many were begun.
+    pub(super) fn glance(&self) -> (Option<Arc<Running>>, u64) {
+        let state = self.lock();
+        (state.running.clone(), state.begun)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
