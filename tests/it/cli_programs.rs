@@ -80,6 +80,8 @@ fn a_new_program_is_called_judged_packed_and_installed() {
     let said = bare.failed(4, "bundle.program");
     assert!(said.contains("plg install"), "{said}");
     bench.run(&["install", "greeter.plg"]).ok();
+    // Now the name is only that of what is installed.
+    fs::rename(bench.path("greeter"), bench.path("sources")).unwrap();
     let installed = bench.run(&["call", "greeter", "greet", "name=Eve"]);
     assert_eq!(installed.ok(), "reply: Howdy, Eve!\n");
 

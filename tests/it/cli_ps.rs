@@ -24,7 +24,10 @@ struct Bench(TempDir);
 
 impl Bench {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        let directory = tempfile::tempdir().unwrap();
+        // What others may enter is no run directory.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        Self(directory)
     }
 
     fn path(&self) -> &Path {
