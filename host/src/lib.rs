@@ -44,6 +44,7 @@
 //! generation stands before the old one goes.
 
 mod builder;
+pub mod builtin;
 mod call;
 mod catalog;
 mod census;
@@ -52,6 +53,7 @@ pub mod codes;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod context;
+mod contracts;
 pub mod control;
 pub mod deps;
 mod discovery;
@@ -71,6 +73,7 @@ mod plugin;
 pub mod policy;
 pub mod quarantine;
 pub mod runner;
+mod schema;
 pub mod sentinel;
 mod state;
 pub mod store;
@@ -86,6 +89,10 @@ pub use builder::Faults;
 pub use call::{CallError, CallFailure};
 pub use census::Census;
 pub use context::{Cancel, Context, Progress, json};
+pub use contracts::{
+    Contract, ContractDiscovery, ContractError, ContractFilter, ContractOptions, ContractType,
+    Offer, SkippedProgram,
+};
 pub use discovery::{Candidate, DiscoverError, Discovery, MANIFEST};
 pub use error::Error;
 pub use events::{Calls, Event, Events, Hook, HookOptions, Phase, Step, Subscription, Verdict};

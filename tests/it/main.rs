@@ -6,6 +6,7 @@
 )]
 
 mod abi;
+mod builtin;
 mod bulkhead;
 mod bundle;
 mod bundle_differential;
@@ -24,6 +25,7 @@ mod codes;
 mod conformance;
 mod context;
 mod contract;
+mod contracts;
 mod corpus;
 mod deadline;
 mod dependencies;
@@ -50,6 +52,7 @@ mod process_wire;
 mod quarantine;
 mod refuse;
 mod rollback;
+mod schema;
 mod sentinel;
 mod signature;
 mod smoke;

@@ -58,9 +58,12 @@ impl Logs {
             tail.text.lines().skip(count.saturating_sub(self.lines)),
             output,
         )?;
-        while self.follow {
+        if !self.follow {
+            return Ok(Exit::Ok);
+        }
+        loop {
             if !matches!(end.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
-                break;
+                return Ok(Exit::Ok);
             }
             match host.logs(&self.name, Some(tail.next)) {
                 Ok(next) => tail = next,
@@ -70,7 +73,6 @@ impl Logs {
             }
             self.show(tail.text.lines(), output)?;
         }
-        Ok(Exit::Ok)
     }
 
     fn show<'a>(

@@ -22,6 +22,7 @@ mod ps;
 mod quarantine;
 mod relocate;
 mod remove;
+mod runner;
 mod trust;
 mod undo;
 mod unpack;
@@ -102,6 +103,7 @@ pub(crate) enum Verb {
     Lock(lock::Lock),
     History(history::History),
     Quarantine(quarantine::Quarantine),
+    Runner(runner::Runner),
     Explain(explain::Explain),
     Version(version::Version),
     Completions(completions::Completions),
@@ -137,6 +139,7 @@ impl Verb {
             Self::Lock(verb) => verb.run(output),
             Self::History(verb) => verb.run(output),
             Self::Quarantine(verb) => verb.run(output),
+            Self::Runner(verb) => verb.run(),
             Self::Explain(verb) => verb.run(output),
             Self::Version(verb) => verb.run(output),
             Self::Completions(verb) => verb.run(output),

@@ -13,6 +13,7 @@ mod abi;
 mod bundle;
 mod call;
 mod command;
+mod contract;
 mod control;
 mod deps;
 mod directory;
@@ -161,6 +162,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         bundle::ROWS,
         command::ROWS,
         control::ROWS,
+        contract::ROWS,
         deps::ROWS,
         call::ROWS,
         directory::ROWS,

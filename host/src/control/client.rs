@@ -108,7 +108,10 @@ impl RunningHost {
         match self.ask(&question) {
             Ok(Answer::Logs(tail)) => Ok(tail),
             Ok(other) => Err(self.mistaken(&other)),
-            Err(ControlError::Refused { code, .. }) if code == "control.no_process" => {
+            Err(ControlError::Refused {
+                code: "control.no_process",
+                ..
+            }) => {
                 let plugin = plugin.to_owned();
                 Err(ControlError::NoProcess { plugin })
             }

@@ -12,14 +12,16 @@ use super::image::{Bytes, Image, Scratch};
 use super::library::Library;
 use super::preflight::{Facts, Rules, code, preflight};
 use super::probe::Prober;
+use crate::contracts::{Asked, Settings};
 use crate::discovery::Candidate;
 use crate::last_words::{Build, Doing, LastWords, Recorded};
 use crate::limits::Limits;
 use crate::plugin::thread::{HERE, Number};
 use crate::plugin::trial::{Bounds, Trial};
 use crate::policy::{Placed, Placement};
-use crate::quarantine::{self, Quarantine};
+use crate::quarantine::{self, Cause, Quarantine};
 use crate::runner;
+use crate::transport::process::dialect::Dialect;
 use crate::transport::process::program::Program;
 use crate::transport::process::{self, Process, RunRoot, Spawner};
 use crate::transport::{InProcess, Transport};
@@ -38,6 +40,8 @@ pub(crate) struct Loader {
     /// Where processes are started, and where their sockets are.
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) run: Arc<RunRoot>,
+    /// What the operator says about programs.
+    pub(crate) settings: Settings,
     /// The program that serves libraries in processes of their own.
     pub(crate) runner: Option<PathBuf>,
     /// A fault for tests: maps what the preflight refuses.
@@ -113,11 +117,23 @@ impl Loader {
             });
         }
         let manifest = candidate.manifest.clone();
+        let config = self.settings.config(&manifest, path)?;
+        let asked = Asked {
+            manifest: &manifest,
+            process,
+            program: &program,
+            path,
+            root: &self.run,
+            spawner: &self.spawner,
+        };
+        let dialect = self.settings.dialect(&asked, &config)?;
         let build = process::Build {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
             generation,
             program,
+            dialect,
+            config,
             file: path.to_owned(),
             bytes: bytes.as_slice().len() as u64,
             digest,
@@ -156,7 +172,11 @@ impl Loader {
         })?;
         let manifest = checked_manifest(candidate, &facts, path)?;
         let image = bytes.seal(self.scratch.as_ref())?;
-        self.check_quarantine(&image)?;
+        // One that a process died of can only harm its own.
+        let kept_out = self.kept_out(&image)?;
+        if let Some(entry) = kept_out.filter(|entry| entry.cause != Cause::Crashed) {
+            return Err(quarantined(path, entry));
+        }
         let failed = |source| LoadError::Image {
             path: path.to_owned(),
             source,
@@ -169,6 +189,8 @@ impl Loader {
             version: manifest.version.clone(),
             generation,
             program: Program::runner(runner, runner::arguments(&file, name, &version)),
+            dialect: Dialect::Native,
+            config: serde_json::Map::new(),
             file: path.to_owned(),
             bytes: image.size(),
             digest: digest(&image)?,
@@ -222,7 +244,15 @@ impl Loader {
         };
         let manifest = checked_manifest(candidate, &facts, path)?;
         let image = bytes.seal(self.scratch.as_ref())?;
-        self.check_quarantine(&image)?;
+        if let Some(entry) = self.kept_out(&image)? {
+            let crashed = entry.cause == Cause::Crashed;
+            if !crashed || placed.insist || !self.may_isolate(&placed) {
+                return Err(quarantined(path, entry));
+            }
+            let image = Bytes::of(&image)?;
+            let placed = placed.isolated(entry.reason);
+            return self.isolate(candidate, image, generation, placed);
+        }
         if let Some(prober) = &self.prober {
             self.probe(prober, &image, &manifest)?;
         }
@@ -329,18 +359,13 @@ impl Loader {
         Ok(Some(Arc::new(Recorded::new(words, &build))))
     }
 
-    fn check_quarantine(&self, image: &Image) -> Result<(), LoadError> {
+    /// Why these bytes are kept out, if they are.
+    fn kept_out(&self, image: &Image) -> Result<Option<quarantine::Entry>, LoadError> {
         // Most of the time there is nothing to compare a digest with.
         if self.quarantine.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        match self.quarantine.contains(&digest(image)?) {
-            None => Ok(()),
-            Some(entry) => Err(LoadError::Quarantined {
-                path: image.origin().to_owned(),
-                reason: entry.reason,
-            }),
-        }
+        Ok(self.quarantine.contains(&digest(image)?))
     }
 
     fn probe(&self, prober: &Prober, image: &Image, manifest: &Manifest) -> Result<(), LoadError> {
@@ -350,6 +375,7 @@ impl Loader {
                 plugin: manifest.name.clone(),
                 version: manifest.version.clone(),
                 reason: format!("its probe {ending}"),
+                cause: Cause::Other,
                 since: SystemTime::now(),
             };
             self.quarantine.add(digest(image)?, entry);
@@ -442,6 +468,13 @@ fn with_labels(
         }
     }
     Ok(manifest)
+}
+
+fn quarantined(path: &Path, entry: quarantine::Entry) -> LoadError {
+    LoadError::Quarantined {
+        path: path.to_owned(),
+        reason: entry.reason,
+    }
 }
 
 fn digest(image: &Image) -> Result<Digest, LoadError> {

@@ -1,5 +1,6 @@
 //! How a call reaches a plugin's code.
 
+mod builtin;
 mod in_process;
 pub(crate) mod process;
 #[cfg(test)]
@@ -8,12 +9,16 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plg_plugin_api::abi::status;
+
 use crate::context::Context;
 use crate::context::frame::Call;
+use crate::contracts::Offered;
 use crate::control::{Position, Tail};
 use crate::loader::image::Image;
 use crate::plugin::thread::Here;
 
+pub(crate) use builtin::Builtin;
 pub(crate) use in_process::{InProcess, wait};
 use process::{Process, ProcessSnapshot};
 
@@ -28,6 +33,8 @@ pub(crate) enum Transport {
     InProcess(InProcess),
     /// A process of its own.
     Process(Arc<Process>),
+    /// Compiled into the app.
+    Builtin(Box<Builtin>),
 }
 
 /// Why code that is no longer called is still there. [`Unloaded`](crate::Unloaded) shows it.
@@ -76,6 +83,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.execute(here, context, call, depth),
             Self::Process(process) => far(process, here, context, call, depth),
+            Self::Builtin(code) => code.execute(here, context, call, depth),
         }
     }
 
@@ -99,6 +107,10 @@ impl Transport {
                 process.stop();
                 Ok(())
             }
+            Self::Builtin(code) => {
+                code.stop(here, call);
+                Ok(())
+            }
         }
     }
 
@@ -107,6 +119,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.init(here, context, call),
             Self::Process(process) => Some(process.init(context)),
+            Self::Builtin(code) => code.init(here, context, call),
         }
     }
 
@@ -115,13 +128,23 @@ impl Transport {
         match self {
             Self::InProcess(_) => "in-process",
             Self::Process(_) => "process",
+            Self::Builtin(_) => "builtin",
+        }
+    }
+
+    /// The contracts that it says it offers.
+    pub(crate) fn offered(&self) -> Option<&Offered> {
+        match self {
+            Self::InProcess(_) => None,
+            Self::Process(process) => process.offered(),
+            Self::Builtin(code) => Some(code.offered()),
         }
     }
 
     /// Its process, if it has one of its own.
     pub(crate) fn process(&self) -> Option<ProcessSnapshot> {
         match self {
-            Self::InProcess(_) => None,
+            Self::InProcess(_) | Self::Builtin(_) => None,
             Self::Process(process) => Some(process.snapshot()),
         }
     }
@@ -129,7 +152,7 @@ impl Transport {
     /// What its process wrote last, if it has one of its own.
     pub(crate) fn tail(&self, after: Option<Position>) -> Option<Tail> {
         match self {
-            Self::InProcess(_) => None,
+            Self::InProcess(_) | Self::Builtin(_) => None,
             Self::Process(process) => process.tail(after),
         }
     }
@@ -139,18 +162,19 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.image(),
             Self::Process(process) => process.library(),
+            Self::Builtin(_) => None,
         }
     }
 
     /// Whether the code runs in this process.
     pub(crate) fn is_here(&self) -> bool {
-        matches!(self, Self::InProcess(_))
+        matches!(self, Self::InProcess(_) | Self::Builtin(_))
     }
 
     /// How long nothing went wrong with it, as far as that is watched.
     pub(crate) fn clean_for(&self) -> Duration {
         match self {
-            Self::InProcess(_) => Duration::ZERO,
+            Self::InProcess(_) | Self::Builtin(_) => Duration::ZERO,
             Self::Process(process) => process.clean_for(),
         }
     }
@@ -159,7 +183,7 @@ impl Transport {
     /// who maps it.
     pub(crate) fn shows_labels(&self) -> bool {
         match self {
-            Self::InProcess(_) => true,
+            Self::InProcess(_) | Self::Builtin(_) => true,
             Self::Process(process) => process.library().is_none(),
         }
     }
@@ -168,7 +192,7 @@ impl Transport {
     pub(crate) fn mapped_bytes(&self) -> usize {
         match self {
             Self::InProcess(code) => code.mapped_bytes(),
-            Self::Process(_) => 0,
+            Self::Process(_) | Self::Builtin(_) => 0,
         }
     }
 
@@ -177,6 +201,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.state_version(),
             Self::Process(process) => process.state_version(),
+            Self::Builtin(_) => None,
         }
     }
 
@@ -185,6 +210,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.save(here, context, call),
             Self::Process(process) => Some(process.save(context, call)),
+            Self::Builtin(_) => Some(status::FAILED),
         }
     }
 
@@ -199,6 +225,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.restore(here, context, call),
             Self::Process(process) => Some(process.restore(context, call)),
+            Self::Builtin(_) => Some(status::FAILED),
         }
     }
 }

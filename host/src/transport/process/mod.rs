@@ -12,11 +12,13 @@
 //! - [`connection`], [`http`]: requests and answers.
 //! - [`exchange`]: one call.
 //! - [`snapshot`], [`tail`]: what an operator sees of it.
+//! - [`dialect`]: what a program speaks, where that is not plg's own.
 //! - [`error`]: why something of this failed.
 
 mod before_exec;
 mod child;
 mod connection;
+pub(crate) mod dialect;
 mod error;
 mod exchange;
 mod http;
