@@ -11,20 +11,59 @@ use plg_packaging::bundle::Target;
 
 use crate::artifact::{Profile, failed, no_artifact, no_tool};
 use crate::problem::Problem;
+use crate::staged::Staged;
 use crate::{freshness, keys};
 
-/// The library of the crate in `directory`, built first when it is missing or older than its sources.
+/// What a host loads of the crate in `directory`, built first when it is missing or older than its sources: the
+/// library, or a directory with the program.
 pub(crate) fn fresh(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
-    let library = locate(directory, profile)?;
-    if library.exists() && !freshness::is_stale(&library, directory) {
-        return Ok(library);
+    let product = product(directory, profile)?;
+    let built = product.file();
+    if built.exists() && !freshness::is_stale(&built, directory) {
+        return match product {
+            Product::Library(library) => Ok(library),
+            Product::Program(staged) => staged.describe(directory),
+        };
     }
     build(directory, profile)
 }
 
-/// Where cargo puts the library of the crate in `directory` unless it is told to build for another
+/// Where the library of the crate in `directory` is, or its program, unless cargo is told to build for another
 /// target. Nothing is built.
 pub(crate) fn locate(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
+    Ok(product(directory, profile)?.file())
+}
+
+/// The directory with the program of the crate in `directory`, if it is one and was built.
+pub(crate) fn staged(directory: &Path, profile: Profile) -> Option<PathBuf> {
+    match product(directory, profile).ok()? {
+        Product::Program(staged) if staged.file().exists() => staged.describe(directory).ok(),
+        _ => None,
+    }
+}
+
+/// Whether the crate in `directory` makes a program and no library.
+pub(crate) fn is_program(directory: &Path) -> bool {
+    let product = product(directory, Profile::Release);
+    product.is_ok_and(|product| matches!(product, Product::Program(_)))
+}
+
+/// What comes of a crate.
+enum Product {
+    Library(PathBuf),
+    Program(Staged),
+}
+
+impl Product {
+    fn file(&self) -> PathBuf {
+        match self {
+            Self::Library(library) => library.clone(),
+            Self::Program(staged) => staged.file(),
+        }
+    }
+}
+
+fn product(directory: &Path, profile: Profile) -> Result<Product, Problem> {
     let manifest = manifest(directory)?;
     let metadata = metadata(&manifest)?;
     let is_it = |package: &&Package| package.manifest_path.as_std_path() == manifest;
@@ -37,13 +76,18 @@ pub(crate) fn locate(directory: &Path, profile: Profile) -> Result<PathBuf, Prob
     };
     let is_library =
         |target: &&cargo_metadata::Target| target.crate_types.contains(&CrateType::CDyLib);
+    let built = metadata.target_directory.as_std_path();
     let Some(target) = package.targets.iter().find(is_library) else {
+        let mut programs = package.targets.iter().filter(|target| target.is_bin());
+        let programs = programs.by_ref().map(|target| target.name.as_str());
+        if let Some(staged) = Staged::of(directory, programs, built, profile) {
+            return Ok(Product::Program(staged));
+        }
         let detail = format!("crate `{}` has no library of type `cdylib`", package.name);
         return Err(no_artifact(detail));
     };
     let file = format!("lib{}.so", target.name.replace('-', "_"));
-    let directory = metadata.target_directory.as_std_path();
-    Ok(directory.join(profile.name()).join(file))
+    Ok(Product::Library(built.join(profile.name()).join(file)))
 }
 
 /// Where the sources of a plugin are.
@@ -98,10 +142,18 @@ fn metadata(manifest: &Path) -> Result<Metadata, Problem> {
     })
 }
 
-/// Builds the crate in `directory` and returns its library. Cargo shows its progress and what the
-/// compiler says on the standard error.
+/// Builds the crate in `directory` and returns its library, or the directory with its program. Cargo shows its
+/// progress and what the compiler says on the standard error.
 pub(crate) fn build(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
-    build_with(directory, profile, None)
+    match product(directory, profile)? {
+        Product::Library(_) => build_with(directory, profile, None, &["--lib"], library_in),
+        Product::Program(staged) => {
+            let program = staged.name();
+            let wanted = ["--bin", program];
+            let built = build_with(directory, profile, None, &wanted, program_in)?;
+            staged.take(&built, directory)
+        }
+    }
 }
 
 /// As [`build`], for another target than the usual one.
@@ -116,7 +168,7 @@ pub(crate) fn build_for(
             "run `rustup target add {target}`, or give a library: `--target {target}=PATH`"
         )));
     }
-    build_with(directory, profile, Some(target))
+    build_with(directory, profile, Some(target), &["--lib"], library_in)
 }
 
 /// Whether rustc can compile for `target`: there is a standard library for it.
@@ -137,12 +189,16 @@ fn build_with(
     directory: &Path,
     profile: Profile,
     target: Option<&Target>,
+    wanted: &[&str],
+    found_in: fn(Message, &Path) -> Option<PathBuf>,
 ) -> Result<PathBuf, Problem> {
     let manifest = manifest(directory)?;
     let program = program();
     let mut command = tool(&program);
     command
-        .args(["build", "--lib", "--message-format=json-render-diagnostics"])
+        .arg("build")
+        .args(wanted)
+        .arg("--message-format=json-render-diagnostics")
         .arg("--manifest-path")
         .arg(&manifest)
         .stdout(Stdio::piped());
@@ -153,21 +209,22 @@ fn build_with(
         command.args(["--target", target.as_str()]);
     }
     let mut child = command.spawn().map_err(|error| no_tool(&program, &error))?;
-    let library = child.stdout.take().and_then(|stdout| {
+    let built = child.stdout.take().and_then(|stdout| {
         let messages = Message::parse_stream(BufReader::new(stdout));
         // To the end, so that cargo does not meet a closed pipe.
         messages
             .filter_map(Result::ok)
-            .filter_map(|message| library_in(message, &manifest))
+            .filter_map(|message| found_in(message, &manifest))
             .last()
     });
     let status = child.wait().map_err(|error| no_tool(&program, &error))?;
     if !status.success() {
-        return Err(failed("cargo build --lib", directory, status));
+        let what = format!("cargo build {}", wanted.join(" "));
+        return Err(failed(&what, directory, status));
     }
-    library.ok_or_else(|| {
+    built.ok_or_else(|| {
         let detail = format!(
-            "cargo built no library of type `cdylib` in `{}`",
+            "cargo built no library of type `cdylib` and no program in `{}`",
             directory.display()
         );
         no_artifact(detail)
@@ -187,6 +244,16 @@ fn library_in(message: Message, manifest: &Path) -> Option<PathBuf> {
     let mut files = artifact.filenames.into_iter();
     let library = files.find(|file| matches!(file.extension(), Some("so" | "dylib" | "dll")))?;
     Some(library.into_std_path_buf())
+}
+
+/// The program of the crate with this manifest, likewise.
+fn program_in(message: Message, manifest: &Path) -> Option<PathBuf> {
+    let Message::CompilerArtifact(artifact) = message else {
+        return None;
+    };
+    let is_it = artifact.manifest_path.as_std_path() == manifest && artifact.target.is_bin();
+    let program = artifact.executable.filter(|_| is_it)?;
+    Some(program.into_std_path_buf())
 }
 
 /// The path as cargo spells it in its answers.

@@ -46,6 +46,8 @@ impl Exit {
             | "plugin.unloaded"
             | "io.not_found"
             | "dir.no_library"
+            | "control.no_host"
+            | "control.no_process"
             | "code.unknown"
             | "history.not_found"
             | "quarantine.not_found"

@@ -4,6 +4,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use plg_host::policy::{Level, Policy, Rule};
 use plg_host::{Context, Error, Host};
 
 use crate::answer::Answer;
@@ -24,6 +25,8 @@ pub(crate) struct Invocation {
     pub(crate) timeout: Option<Duration>,
     /// Whether a child tries the library first.
     pub(crate) probe: bool,
+    /// Whether libraries run in processes of their own.
+    pub(crate) isolated: bool,
     /// What its host remembers, and what it is told of earlier ones.
     pub(crate) state: State,
 }
@@ -101,9 +104,16 @@ impl Invocation {
             .into_iter()
             .chain(&self.others)
             .find_map(Loadable::home);
-        let builder = || match home {
-            Some(home) => Host::builder().home(home),
-            None => Host::builder(),
+        let builder = || {
+            let builder = match home {
+                Some(home) => Host::builder().home(home),
+                None => Host::builder(),
+            };
+            if !self.isolated {
+                return builder;
+            }
+            let apart = Policy::new(Rule::new(Level::Isolated));
+            builder.policy(apart).runner("/proc/self/exe")
         };
         if !self.probe {
             return Ok(self.state.host(builder)?);

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use plg_host::control::ControlError;
 use plg_host::history::HistoryError;
 use plg_host::quarantine::QuarantineError;
 use plg_host::store::StoreError;
@@ -224,6 +225,12 @@ impl From<&Error> for Problem {
             }
             _ => Self::of_error(error.code(), error),
         }
+    }
+}
+
+impl From<&ControlError> for Problem {
+    fn from(error: &ControlError) -> Self {
+        Self::of_error(error.code(), error)
     }
 }
 

@@ -199,6 +199,17 @@ impl Target {
         })
     }
 
+    /// A crate whose program was built is the directory that it stands in.
+    pub(crate) fn settled(self, profile: Profile) -> Self {
+        match self {
+            Self::Crate(directory) => match crates::staged(&directory, profile) {
+                Some(staged) => Self::Directory(staged),
+                None => Self::Crate(directory),
+            },
+            other => other,
+        }
+    }
+
     /// The library as it is now. Nothing is built.
     pub(crate) fn built(&self, profile: Profile) -> Result<Built, Problem> {
         match self {

@@ -55,6 +55,7 @@ pub struct Builder {
     policy: Policy,
     return_policy: Option<ReturnPolicy>,
     hooks: Vec<(HookOptions, Box<dyn Hook + Sync>)>,
+    control: bool,
     faults: Faults,
 }
 
@@ -78,6 +79,7 @@ impl Default for Builder {
             policy: Policy::default(),
             return_policy: Some(ReturnPolicy::default()),
             hooks: Vec::new(),
+            control: false,
             faults: Faults::default(),
         }
     }
@@ -215,6 +217,13 @@ impl Builder {
         self
     }
 
+    /// Lets other processes of this user, and root, [ask](crate::control) the host while it runs: `plg ps`, `plg isolate`,
+    /// `plg inline` and `plg logs` do. It takes a thread that waits.
+    pub fn control(mut self, control: bool) -> Self {
+        self.control = control;
+        self
+    }
+
     /// Adds a hook that is asked before and told after what the host does, from the very beginning.
     pub fn hook(mut self, options: HookOptions, hook: impl Hook + Sync) -> Self {
         self.hooks.push((options, Box::new(hook)));
@@ -314,6 +323,9 @@ impl Builder {
         });
         for (options, hook) in self.hooks {
             host.subscribe_for_good(options, hook)?;
+        }
+        if self.control {
+            host.inner.open_control()?;
         }
         host.tell_deaths();
         Ok(host)

@@ -5,6 +5,7 @@ use thiserror::Error as ThisError;
 
 use crate::call::CallError;
 use crate::contracts::ContractError;
+use crate::control::ControlError;
 use crate::deps::DependencyError;
 use crate::discovery::DiscoverError;
 use crate::host::HostError;
@@ -48,6 +49,9 @@ pub enum Error {
     /// The operator's policy stands against it.
     #[error(transparent)]
     Policy(Box<PolicyError>),
+    /// It cannot be asked by others, or did not find what they asked for.
+    #[error(transparent)]
+    Control(Box<ControlError>),
     /// The host itself cannot do it.
     #[error(transparent)]
     Host(Box<HostError>),
@@ -93,6 +97,7 @@ impl Error {
             Self::Store(error) => error.code(),
             Self::Trust(error) => error.code(),
             Self::Policy(error) => error.code(),
+            Self::Control(error) => error.code(),
             Self::Host(error) => error.code(),
             Self::NotFound { .. } => "plugin.not_found",
             Self::NotLoaded { .. } => "plugin.unloaded",
@@ -128,6 +133,7 @@ macro_rules! boxed {
 
 boxed!(
     CallError => Call,
+    ControlError => Control,
     LoadError => Load,
     DiscoverError => Discover,
     UpgradeError => Upgrade,

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use plg_packaging::PluginName;
 
 use crate::builder::Setup;
 use crate::catalog::Catalog;
 use crate::context::Context;
+use crate::control::Control;
 use crate::discovery::Candidate;
 use crate::error::{Error, distance};
 use crate::events::{Hooks, Phase, Step, Subject, Subscription};
@@ -47,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) began: AtomicBool,
     /// The subscriptions that last as long as the host.
     subscriptions: Mutex<Vec<Subscription>>,
+    /// Answers others, if it does.
+    control: Mutex<Option<Control>>,
     closed: AtomicBool,
     pub(crate) own: Weak<Self>,
 }
@@ -68,6 +71,7 @@ impl Inner {
             apart: Mutex::default(),
             began: AtomicBool::new(false),
             subscriptions: Mutex::default(),
+            control: Mutex::default(),
             closed: AtomicBool::new(false),
             own: own.clone(),
         })
@@ -159,9 +163,24 @@ impl Inner {
     pub(crate) fn close(&self) -> bool {
         let open = !self.closed.swap(true, Ordering::SeqCst);
         if open {
+            let control = self.lock_control().take();
+            if let Some(control) = control {
+                control.stop();
+            }
             self.keeper.stop();
         }
         open
+    }
+
+    /// Answers others from now on.
+    pub(crate) fn open_control(&self) -> Result<(), Error> {
+        let control = Control::start(&self.setup.loader.run, self.own.clone())?;
+        *self.lock_control() = Some(control);
+        Ok(())
+    }
+
+    fn lock_control(&self) -> MutexGuard<'_, Option<Control>> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the hooks whether something may happen.

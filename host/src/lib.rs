@@ -50,8 +50,11 @@ mod catalog;
 mod census;
 mod changes;
 pub mod codes;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod context;
 mod contracts;
+pub mod control;
 pub mod deps;
 mod discovery;
 mod endpoint;

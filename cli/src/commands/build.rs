@@ -55,7 +55,11 @@ impl Build {
 
 fn build(directory: &Path, profile: Profile) -> Result<PathBuf, Problem> {
     if directory.join("Cargo.toml").is_file() {
-        return crates::build(directory, profile);
+        let built = crates::build(directory, profile)?;
+        if built.is_dir() {
+            return artifact::declared(&built);
+        }
+        return Ok(built);
     }
     if makefile::is_in(directory) {
         makefile::build(directory)?;

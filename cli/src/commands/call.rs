@@ -26,6 +26,7 @@ use crate::{progress, values};
 Examples:
   plg call plugins/hello greet name=Ada
   plg call hello greet name=Ada --json
+  plg call hello greet name=Ada --isolated
   plg call text text.count text='two words' --timeout 5s
   plg call text text.split separator=, --values @values.json")]
 pub(crate) struct Call {
@@ -37,6 +38,9 @@ pub(crate) struct Call {
     /// Let a child process map the library first, so that a crash of it is not ours
     #[arg(long)]
     probe: bool,
+    /// Run a library in a process of its own, as `plg isolate` would
+    #[arg(long, conflicts_with = "probe")]
+    isolated: bool,
     /// Build and call the release build of a crate
     #[arg(long)]
     release: bool,
@@ -76,6 +80,7 @@ impl Call {
             context: progress::watched(given.clone()),
             timeout: self.question.timeout,
             probe: self.probe,
+            isolated: self.isolated,
             state: self.state,
         };
         let (outcome, unloading) = invocation.run();

@@ -159,7 +159,8 @@ fn host() -> Result<Host, Error> {
         retained: usize::MAX,
         ..Limits::default()
     };
-    Host::builder().limits(limits).return_policy(None).build()
+    let builder = Host::builder().limits(limits).return_policy(None);
+    builder.runner("/proc/self/exe").control(true).build()
 }
 
 /// What stands after `--`, with the values that it gives.

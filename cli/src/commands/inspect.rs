@@ -53,6 +53,7 @@ struct Portrait {
 impl Inspect {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<Exit, Failure> {
         let target = Target::find(&self.plugin, global.plugin_dir())?;
+        let target = target.settled(Profile::release(self.release));
         if let Target::Library(path) = &target
             && bundle::is_one(path)
         {

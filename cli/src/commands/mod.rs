@@ -4,6 +4,7 @@ mod build;
 mod call;
 mod check;
 mod completions;
+mod conformance;
 mod dev;
 mod explain;
 mod gc;
@@ -14,9 +15,12 @@ mod install;
 mod keygen;
 mod list;
 mod lock;
+mod logs;
 mod new;
 mod pack;
+mod ps;
 mod quarantine;
+mod relocate;
 mod remove;
 mod runner;
 mod trust;
@@ -79,6 +83,7 @@ pub(crate) enum Verb {
     List(list::List),
     Inspect(inspect::Inspect),
     Check(check::Check),
+    Conformance(conformance::Conformance),
     Pack(pack::Pack),
     Unpack(unpack::Unpack),
     Verify(verify::Verify),
@@ -86,6 +91,10 @@ pub(crate) enum Verb {
     Trust(trust::Trust),
     Index(index::Index),
     Watch(watch::Watch),
+    Ps(ps::Ps),
+    Isolate(relocate::Isolate),
+    Inline(relocate::Inline),
+    Logs(logs::Logs),
     Install(install::Install),
     Upgrade(upgrade::Upgrade),
     Remove(remove::Remove),
@@ -110,6 +119,7 @@ impl Verb {
             Self::List(verb) => verb.run(global, output),
             Self::Inspect(verb) => verb.run(global, output),
             Self::Check(verb) => verb.run(global, output),
+            Self::Conformance(verb) => verb.run(global, output),
             Self::Pack(verb) => verb.run(output),
             Self::Unpack(verb) => verb.run(output),
             Self::Verify(verb) => verb.run(output),
@@ -117,6 +127,10 @@ impl Verb {
             Self::Trust(verb) => verb.run(output),
             Self::Index(verb) => verb.run(output),
             Self::Watch(verb) => verb.run(global, output),
+            Self::Ps(verb) => verb.run(output),
+            Self::Isolate(verb) => verb.run(output),
+            Self::Inline(verb) => verb.run(output),
+            Self::Logs(verb) => verb.run(output),
             Self::Install(verb) => verb.run(output),
             Self::Upgrade(verb) => verb.run(output),
             Self::Remove(verb) => verb.run(output),

@@ -17,10 +17,14 @@ use crate::problem::{Failure, Problem};
 #[command(after_help = "\
 Examples:
   plg new word-count
+  plg new word-count --process
   plg new /srv/src/word-count --api-path ../plg/plugin-api")]
 pub(crate) struct New {
     /// The plugin's name, or the path of its directory, whose last part is the name
     name: PathBuf,
+    /// Make a program that runs in a process of its own, instead of a library
+    #[arg(long)]
+    process: bool,
     /// Depend on plg-plugin-api in this directory instead of a published version
     #[arg(long, value_name = "PATH")]
     api_path: Option<PathBuf>,
@@ -32,6 +36,18 @@ const TEMPLATE: [(&str, &str); 5] = [
     ("src/lib.rs", include_str!("../../template/lib.rs.in")),
     ("plugin.json", include_str!("../../template/plugin.json.in")),
     ("README.md", include_str!("../../template/README.md.in")),
+    (".gitignore", include_str!("../../template/gitignore.in")),
+];
+
+/// The files of a new plugin that is a program.
+const PROGRAM: [(&str, &str); 5] = [
+    ("Cargo.toml", include_str!("../../template/program.toml.in")),
+    ("src/main.rs", include_str!("../../template/main.rs.in")),
+    (
+        "plugin.json",
+        include_str!("../../template/program.json.in"),
+    ),
+    ("README.md", include_str!("../../template/program.md.in")),
     (".gitignore", include_str!("../../template/gitignore.in")),
 ];
 
@@ -102,12 +118,15 @@ impl New {
         let name = plugin_name(&self.name)?;
         let directory = &self.name;
         check_empty(directory)?;
-        let (api, api_testing) = self.dependency()?;
-        for (file, text) in TEMPLATE {
+        let place = self.dependency()?;
+        let with = |feature: &str| format!("{{ {place}, features = [\"{feature}\"] }}");
+        let template = if self.process { PROGRAM } else { TEMPLATE };
+        for (file, text) in template {
             let text = text
                 .replace("{{name}}", name.as_str())
-                .replace("{{api}}", &api)
-                .replace("{{api-testing}}", &api_testing);
+                .replace("{{api}}", &self.plain(&place))
+                .replace("{{api-process}}", &with("process"))
+                .replace("{{api-testing}}", &with("testing"));
             write(&directory.join(file), &text)?;
         }
         if is_below_workspace(directory) {
@@ -117,7 +136,7 @@ impl New {
             output.json(&json!({
                 "plugin": name,
                 "path": directory,
-                "files": TEMPLATE.map(|(file, _)| file),
+                "files": template.map(|(file, _)| file),
             }))?;
             return Ok(Exit::Ok);
         }
@@ -139,12 +158,10 @@ impl New {
         Ok(Exit::Ok)
     }
 
-    /// The dependency on the plugin API, and the same for tests.
-    fn dependency(&self) -> Result<(String, String), Problem> {
+    /// Where cargo finds the plugin API.
+    fn dependency(&self) -> Result<String, Problem> {
         let Some(path) = &self.api_path else {
-            let version = requirement();
-            let testing = format!("{{ version = \"{version}\", features = [\"testing\"] }}");
-            return Ok((format!("\"{version}\""), testing));
+            return Ok(format!("version = \"{}\"", requirement()));
         };
         let found = path.canonicalize().map_err(|error| {
             let detail = format!("there is no plg-plugin-api in `{}`", path.display());
@@ -158,10 +175,15 @@ impl New {
         }
         // A JSON text is a TOML text too.
         let path = json!(found.to_string_lossy());
-        Ok((
-            format!("{{ path = {path} }}"),
-            format!("{{ path = {path}, features = [\"testing\"] }}"),
-        ))
+        Ok(format!("path = {path}"))
+    }
+
+    /// The dependency without a feature, as people write it.
+    fn plain(&self, place: &str) -> String {
+        match self.api_path {
+            Some(_) => format!("{{ {place} }}"),
+            None => format!("\"{}\"", requirement()),
+        }
     }
 }
 

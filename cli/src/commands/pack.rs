@@ -103,7 +103,16 @@ impl Pack {
         let known = manifest.clone().map(Draft::new).transpose();
         let known = known.map_err(refused)?;
         let is_program = known.is_some_and(|draft| draft.parsed().manifest.process.is_some());
-        let libraries = libraries::collect(directory, &self.wanted(), is_program)?;
+        let wanted = self.wanted();
+        let program = if is_program && wanted.is_empty() {
+            libraries::program(directory)?
+        } else {
+            None
+        };
+        let libraries = match &program {
+            Some(_) => Vec::new(),
+            None => libraries::collect(directory, &wanted, is_program)?,
+        };
         if manifest.is_none() {
             manifest = Some(files::embedded(&libraries)?);
         }
@@ -126,7 +135,7 @@ impl Pack {
             let added = draft.library(library.target, &name, library.bytes);
             added.map_err(refused)?;
         }
-        files::add(&mut draft, directory)?;
+        files::add(&mut draft, directory, program.as_deref())?;
         let mut show = |progress| bar.show(progress);
         let plan = draft.plan(&Limits::default(), &mut show);
         let plan = plan.map_err(refused)?;

@@ -67,7 +67,10 @@ impl Watch {
             let problem = Problem::new("io.not_found", detail);
             return Err(problem.help("give a directory of plugins").into());
         }
-        let host = self.state.host(|| Host::builder().plugin_dir(directory))?;
+        let host = self.state.host(|| {
+            let builder = Host::builder().plugin_dir(directory);
+            builder.runner("/proc/self/exe").control(true)
+        })?;
         let events = host.events();
         let (ends, end) = mpsc::channel();
         let asked = ends.clone();

@@ -41,10 +41,17 @@ pub(crate) fn embedded(libraries: &[Library]) -> Result<Vec<u8>, Problem> {
     Err(Problem::new("pack.no_manifest", detail))
 }
 
-/// Adds everything below `assets`, and the program of a plugin that is one.
-pub(crate) fn add(draft: &mut Draft, directory: &Path) -> Result<(), Problem> {
-    let program = draft.parsed().manifest.process.as_ref();
-    let program = program.map(|process| process.exec.as_str().to_owned());
+/// Adds everything below `assets`, and the program of a plugin that is one, which may have been `built` elsewhere.
+pub(crate) fn add(
+    draft: &mut Draft,
+    directory: &Path,
+    built: Option<&Path>,
+) -> Result<(), Problem> {
+    let process = draft.parsed().manifest.process.clone();
+    let program = process.as_ref().map(|it| it.exec.as_str().to_owned());
+    for arg in process.iter().flat_map(|process| &process.args) {
+        check_argument(directory, arg.as_str())?;
+    }
     let assets = directory.join("assets");
     match fs::symlink_metadata(&assets) {
         Ok(_) => add_all(draft, &assets, "assets", program.as_deref())?,
@@ -54,7 +61,7 @@ pub(crate) fn add(draft: &mut Draft, directory: &Path) -> Result<(), Problem> {
     let Some(program) = program else {
         return Ok(());
     };
-    let path = directory.join(&program);
+    let path = built.unwrap_or(directory).join(&program);
     if !path.exists() {
         if !program.contains('/') {
             // A bare name is looked up where the plugin runs, `python3` for instance.
@@ -63,10 +70,20 @@ pub(crate) fn add(draft: &mut Draft, directory: &Path) -> Result<(), Problem> {
         let detail = format!("the manifest's program `{program}` is not there");
         return Err(Problem::new("io.not_found", detail).help("build it, then pack again"));
     }
-    if !program.starts_with("assets/") {
+    if built.is_some() || !program.starts_with("assets/") {
         let member = member(&program, &path)
             .map_err(|problem| problem.help("put the program below `assets/` and name it so"))?;
         draft.file(member, path, true);
+    }
+    Ok(())
+}
+
+/// What an interpreter is given has to be where a bundle has files.
+fn check_argument(directory: &Path, arg: &str) -> Result<(), Problem> {
+    let is_own = !arg.starts_with(['/', '-', '.']) && directory.join(arg).is_file();
+    if is_own && !arg.starts_with("assets/") {
+        member(arg, &directory.join(arg))
+            .map_err(|problem| problem.help("put the file below `assets/` and name it so"))?;
     }
     Ok(())
 }

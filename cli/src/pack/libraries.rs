@@ -38,6 +38,14 @@ impl FromStr for Wanted {
     }
 }
 
+/// Builds the program of a crate that makes one and no library. Returns the directory that it stands in.
+pub(crate) fn program(directory: &Path) -> Result<Option<PathBuf>, Problem> {
+    if is_crate(directory) && crates::is_program(directory) {
+        return crates::build(directory, Profile::Release).map(Some);
+    }
+    Ok(None)
+}
+
 /// Builds what has to be built. Without a wish it is the library for this machine; a plugin that is a program may have
 /// none.
 pub(crate) fn collect(

@@ -27,19 +27,23 @@ impl Inner {
         })?;
         let signer = build.entry.signer.as_ref();
         let signed_for = match signer.and_then(|signer| signer.parse().ok()) {
-            Some(signer) => Some(self.signed_for(trust, name, signer)?),
+            Some(signer) => {
+                let is_program = build.is_program();
+                Some(self.signed_for(trust, name, signer, is_program)?)
+            }
             None => None,
         };
         candidate(build, signed_for)
     }
 
-    /// Where plugins that the key signed may run. A host that runs none in processes of their own has no use for a
-    /// key that is trusted only for those.
+    /// Where plugins that the key signed may run. A host that runs no library in a process of its own has no use
+    /// for a key that is trusted only for those.
     fn signed_for(
         &self,
         trust: &Trust,
         name: &PluginName,
         signer: KeyId,
+        is_program: bool,
     ) -> Result<Level, TrustError> {
         let refused = match trust.check_installed(name, signer, Level::InProcess) {
             Ok(()) => return Ok(Level::InProcess),
@@ -49,7 +53,7 @@ impl Inner {
         let is_trusted = |level: &Level| trust.check_installed(name, signer, *level).is_ok();
         let found = apart.into_iter().find(is_trusted);
         let has_runner = self.setup.loader.runner.is_some();
-        found.filter(|_| has_runner).ok_or(refused)
+        found.filter(|_| has_runner || is_program).ok_or(refused)
     }
 
     /// Every build that is installed and can be loaded, and what is wrong with the others.

@@ -69,6 +69,12 @@ pub(super) const ROWS: &[Code] = &[
              this bundle is for the machine that wants to load it; the message has both. The author adds one with \
              `plg pack` on, or for, that target.",
         ),
+    error("bundle.program", Operator, "the bundle has a program, which does not run from there")
+        .help("`plg install FILE.plg` unpacks it to the store; then call it by its name")
+        .text(
+            "A library is taken out of a bundle in memory. A program needs its files in a directory that nobody else can write to, \
+             and that is the store: what is installed is checked each time it is started. Nothing was unpacked.",
+        ),
     error("bundle.too_large", Operator, "the bundle takes more than it may")
         .help("if you trust where it comes from, raise the cap that the message names")
         .text(

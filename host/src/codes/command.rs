@@ -50,6 +50,12 @@ pub(super) const ROWS: &[Code] = &[
             "The table has every code that plg itself uses. A plugin can report codes of its own; they reach the caller \
              inside `call.failed`, as `plugin_code` in JSON, and the plugin's documentation explains them.",
         ),
+    error("conformance.failed", Author, "the plugin cannot be judged, because it is not loaded")
+        .help("see what `plg check PATH` says of it")
+        .text(
+            "A plugin is judged in a host, and this one was refused or did not start; the message has the code and the reason. No \
+             case of the suite was tried. host/CONFORMANCE.md states what is required of a plugin that is loaded.",
+        ),
     warning("dev.polling", Operator, "the system does not tell of changed files")
         .help("end other programs that watch files, or raise `fs.inotify.max_user_watches` and `max_user_instances`")
         .text(

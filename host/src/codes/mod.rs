@@ -14,6 +14,7 @@ mod bundle;
 mod call;
 mod command;
 mod contract;
+mod control;
 mod deps;
 mod directory;
 mod hook;
@@ -160,6 +161,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         abi::ROWS,
         bundle::ROWS,
         command::ROWS,
+        control::ROWS,
         contract::ROWS,
         deps::ROWS,
         call::ROWS,

@@ -29,7 +29,14 @@ pub(crate) fn read(path: &Path, limits: &Limits) -> Result<Bundled, LoadError> {
     };
     let (file, _) = open(path)?;
     let reader = Reader::open(file, &limits.bundle).map_err(refused)?;
-    let member = reader.library(&Target::current()).map_err(refused)?;
+    let member = match reader.library(&Target::current()) {
+        Ok(member) => member,
+        Err(_) if reader.head().parsed.manifest.process.is_some() => {
+            let path = path.to_owned();
+            return Err(LoadError::Program { path });
+        }
+        Err(error) => return Err(refused(error)),
+    };
     let parsed = reader.head().parsed.clone();
     let (_, bytes) = reader.extract(&member).map_err(refused)?;
     let (size, limit) = (bytes.len() as u64, limits.image_bytes);

@@ -59,6 +59,12 @@ pub enum LoadError {
         /// Why.
         source: BundleError,
     },
+    /// It is a bundle with a program, which no host runs from there.
+    #[error("`{}` has a program and no library: install it first", path.display())]
+    Program {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is not what was installed.
     #[error(transparent)]
     Installed(Box<StoreError>),
@@ -186,6 +192,7 @@ impl LoadError {
             Self::TooLarge { .. } => "native.too_large",
             Self::Refused { finding, .. } => finding.code,
             Self::Bundle { source, .. } => source.code(),
+            Self::Program { .. } => "bundle.program",
             Self::Installed(source) => source.code(),
             Self::Manifest { source, .. } => source.code(),
             Self::Identity { .. } => "manifest.identity",

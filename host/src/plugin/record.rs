@@ -24,6 +24,7 @@ use crate::builder::Faults;
 use crate::call::{CallError, CallFailure};
 use crate::context::frame::{Call, Callee};
 use crate::context::{Context, Failure};
+use crate::error::Error;
 use crate::events::Hooks;
 use crate::last_words::Doing;
 use crate::limits::Limits;
@@ -413,9 +414,19 @@ impl Callee for Plugin {
         };
         others
             .call(plugin, label, context)
-            .map_err(|error| Failure {
-                code: error.code().to_owned(),
-                message: error.to_string(),
+            .map_err(|error| match error {
+                // What that plugin said itself is said to the one that asked.
+                Error::Call(call) => match call.failure {
+                    CallFailure::Failed { code, message } => Failure { code, message },
+                    _ => Failure {
+                        code: call.code().to_owned(),
+                        message: call.to_string(),
+                    },
+                },
+                error => Failure {
+                    code: error.code().to_owned(),
+                    message: error.to_string(),
+                },
             })
     }
 }

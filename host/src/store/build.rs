@@ -17,6 +17,8 @@ use super::home::Home;
 use super::records::{self, READABLE};
 use super::set::Entry;
 use super::step::Step;
+use crate::discovery::is_library;
+use crate::transport::process::program;
 
 /// An installed build, as a host needs it. It is not collected before this is dropped.
 #[derive(Debug)]
@@ -28,8 +30,8 @@ pub struct Build {
     pub manifest: Manifest,
     /// Where its files are. None of them is ever changed.
     pub directory: PathBuf,
-    /// The library for this machine, which nobody has read yet, and the digest that its bytes must have;
-    /// `None` for a plugin without one.
+    /// The library for this machine, which nobody has read yet, and the digest that its bytes must have. Of a plugin
+    /// without one, the file of its own that it is known by if it is a program; `None` if there is neither.
     pub library: Option<(PathBuf, Digest)>,
     /// Keeps the build from being collected.
     pub lease: Lease,
@@ -87,6 +89,7 @@ impl Build {
         let (contents, manifest) =
             check(&directory, &entry, target, Depth::Loading).map_err(|flaw| flaw.of(&entry))?;
         let library = contents.library(target).ok();
+        let library = library.or_else(|| program_of(&directory, &manifest, &contents));
         Ok(Self {
             library: library.map(|member| (directory.join(member.path.as_str()), member.digest)),
             entry,
@@ -94,6 +97,12 @@ impl Build {
             directory,
             lease,
         })
+    }
+
+    /// Whether it is a program, and there is no library of it for this machine.
+    pub(crate) fn is_program(&self) -> bool {
+        let known = self.library.as_ref();
+        self.manifest.process.is_some() && known.is_none_or(|(path, _)| !is_library(path))
     }
 
     /// Reads the library and says whether it is what was installed. A host that loads it does so itself.
@@ -187,6 +196,18 @@ impl Flaw {
             found: self.found.map(Box::new),
         }
     }
+}
+
+/// What a program is known by, if that is one of its own files.
+fn program_of<'a>(
+    directory: &Path,
+    manifest: &Manifest,
+    contents: &'a Contents,
+) -> Option<&'a Member> {
+    let file = program::file_of(directory, manifest.process.as_ref()?);
+    let name = file.strip_prefix(directory).ok()?;
+    let mut members = contents.members.iter();
+    members.find(|member| Path::new(member.path.as_str()) == name)
 }
 
 /// Compares a build with what was installed, and reads what it says.

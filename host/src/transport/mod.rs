@@ -14,6 +14,7 @@ use plg_plugin_api::abi::status;
 use crate::context::Context;
 use crate::context::frame::Call;
 use crate::contracts::Offered;
+use crate::control::{Position, Tail};
 use crate::loader::image::Image;
 use crate::plugin::thread::Here;
 
@@ -150,6 +151,14 @@ impl Transport {
         match self {
             Self::InProcess(_) | Self::Builtin(_) => None,
             Self::Process(process) => Some(process.snapshot()),
+        }
+    }
+
+    /// What its process wrote last, if it has one of its own.
+    pub(crate) fn tail(&self, after: Option<Position>) -> Option<Tail> {
+        match self {
+            Self::InProcess(_) | Self::Builtin(_) => None,
+            Self::Process(process) => process.tail(after),
         }
     }
 

@@ -114,7 +114,6 @@ impl Fate {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
-
     /// Asks it to end.
     pub(super) fn terminate(&self) {
         // One that is gone already is what was asked for.

@@ -90,7 +90,9 @@ impl Exchange<'_> {
         request: &mut Request,
     ) -> Result<(), ProcessError> {
         let left = context.end().map(|end| {
-            let left = end.saturating_duration_since(Instant::now()).as_millis();
+            // Rounded up: a plugin that took its deadline for over before it is would say that it was cancelled.
+            let left = end.saturating_duration_since(Instant::now()).as_nanos();
+            let left = left.div_ceil(1_000_000);
             u64::try_from(left).unwrap_or(u64::MAX).max(1)
         });
         let values: SmallVec<[(&str, &Value); 8]> = context.iter().collect();

@@ -15,6 +15,7 @@
 //! - [`address`], [`connection`], [`http`]: requests and answers.
 //! - [`exchange`]: one call.
 //! - [`passage`]: one request to a plugin's own endpoints.
+//! - [`snapshot`], [`tail`]: what an operator sees of it.
 //! - [`dialect`]: what a program speaks, where that is not plg's own.
 //! - [`error`]: why something of this failed.
 
@@ -38,11 +39,14 @@ mod run_directory;
 mod snapshot;
 mod spawner;
 mod supervisor;
+mod tail;
 mod watching;
 
 pub(crate) use error::ProcessError;
 pub(crate) use pulse::Pulse;
-pub(crate) use run_directory::RunRoot;
+#[cfg(feature = "conformance")]
+pub(crate) use run_directory::RunDirectory;
+pub(crate) use run_directory::{RunRoot, run_directories};
 pub use snapshot::ProcessSnapshot;
 pub(crate) use spawner::Spawner;
 pub(crate) use supervisor::{Build, Given, Process};

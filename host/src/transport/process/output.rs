@@ -19,6 +19,8 @@ use super::child::Fate;
 #[derive(Debug, Default)]
 pub(super) struct Output {
     errors: Mutex<VecDeque<u8>>,
+    /// Bytes of standard error ever.
+    written: AtomicU64,
     /// Bytes on standard output after the start line.
     dropped: AtomicU64,
     /// Lines of standard error that were too many to log.
@@ -71,6 +73,23 @@ impl Output {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// What it wrote to its standard error after so many bytes, as far as that is kept and a line of it is whole, and
+    /// where that ends.
+    pub(super) fn after(&self, byte: u64) -> (String, u64) {
+        let kept = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.written.load(Ordering::Relaxed);
+        let first = written - kept.len() as u64;
+        let start = usize::try_from(byte.clamp(first, written) - first).unwrap_or(0);
+        let new = kept.range(start..);
+        let whole = new
+            .clone()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        let bytes: Vec<u8> = new.take(whole).copied().collect();
+        let end = first + (start + whole) as u64;
+        (String::from_utf8_lossy(&bytes).into_owned(), end)
+    }
+
     /// Waits until all was read, but no longer than `limit`.
     pub(super) fn wait_for_end(&self, limit: Duration) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,6 +108,8 @@ impl Output {
     pub(super) fn keep(&self, bytes: &[u8]) {
         let mut kept = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(bytes);
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.written.fetch_add(count, Ordering::Relaxed);
         let over = kept.len().saturating_sub(KEPT);
         kept.drain(..over);
     }

@@ -15,8 +15,8 @@ use super::ProcessError;
 /// What is run.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Program {
-    pub(super) path: PathBuf,
-    pub(super) args: Vec<OsString>,
+    pub(crate) path: PathBuf,
+    pub(crate) args: Vec<OsString>,
 }
 
 impl Program {

@@ -32,7 +32,7 @@ struct Made {
 
 /// The directory of one child. It goes when this is dropped.
 #[derive(Debug)]
-pub(super) struct RunDirectory {
+pub(crate) struct RunDirectory {
     path: PathBuf,
     /// The host's directory stands as long as one in it.
     _root: Arc<RunRoot>,
@@ -52,12 +52,8 @@ impl RunRoot {
         }
     }
 
-    /// Makes a directory for a child, with one to work in.
-    pub(super) fn create(self: &Arc<Self>) -> Result<RunDirectory, ProcessError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| ProcessError::RunDirectory { path, source }
-        };
+    /// The directory of the host, made when there is none yet.
+    pub(crate) fn directory(&self) -> Result<PathBuf, ProcessError> {
         let made = match self.made.get() {
             Some(made) => made,
             None => {
@@ -67,8 +63,14 @@ impl RunRoot {
                 self.made.get_or_init(|| made)
             }
         };
+        Ok(made.path.clone())
+    }
+
+    /// Makes a directory for a child, with one to work in.
+    pub(crate) fn create(self: &Arc<Self>) -> Result<RunDirectory, ProcessError> {
+        let directory = self.directory()?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = made.path.join(number.to_string());
+        let path = directory.join(number.to_string());
         let socket = path.join("s");
         let bytes = socket.as_os_str().len();
         if bytes > SOCKET_BYTES {
@@ -87,14 +89,41 @@ impl RunRoot {
     }
 }
 
+/// Directories of hosts, below `parent` or else wherever hosts make them. Some may be of hosts that are gone.
+pub(crate) fn run_directories(parent: Option<&Path>) -> Vec<PathBuf> {
+    let parents = match parent {
+        Some(parent) => vec![parent.to_owned()],
+        None => {
+            let mut usual = vec![self::parent(), std::env::temp_dir(), PathBuf::from("/tmp")];
+            usual.dedup();
+            usual
+        }
+    };
+    let mut found: Vec<PathBuf> = parents
+        .iter()
+        .filter_map(|parent| fs::read_dir(parent).ok())
+        .flat_map(|entries| entries.flatten())
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> ProcessError {
+    let path = path.to_owned();
+    move |source| ProcessError::RunDirectory { path, source }
+}
+
 impl RunDirectory {
     /// Where the child listens.
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path.join("s")
     }
 
     /// The child's working directory.
-    pub(super) fn work(&self) -> PathBuf {
+    pub(crate) fn work(&self) -> PathBuf {
         self.path.join("w")
     }
 }
@@ -198,7 +227,7 @@ fn private(path: &Path) -> io::Result<()> {
 }
 
 /// Twelve letters and digits that nobody can guess.
-pub(super) fn random() -> io::Result<String> {
+pub(crate) fn random() -> io::Result<String> {
     let mut bytes = [0; 8];
     let mut filled = 0;
     while filled < bytes.len() {

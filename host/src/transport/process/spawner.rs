@@ -36,7 +36,7 @@ const BUSY: (u32, Duration) = (5, Duration::from_millis(10));
 impl Spawner {
     /// Starts `command` in a process group of its own. The child keeps the descriptor that it is `given`, beside its
     /// standard streams.
-    pub(super) fn spawn(
+    pub(crate) fn spawn(
         &self,
         command: Command,
         given: Option<BorrowedFd<'_>>,
