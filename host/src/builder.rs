@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use plg_packaging::Permission;
+
 use crate::discovery::{self, DiscoverError};
 use crate::error::Error;
 use crate::events::{Hook, HookOptions};
@@ -21,6 +23,7 @@ use crate::quarantine::Quarantine;
 use crate::state::Directory;
 use crate::store::{Options, Store};
 use crate::transport::process::RunRoot;
+use crate::transport::process::sandbox::{Confinement, Kernel, Resources};
 use crate::trust::{self, Trust};
 
 /// Sets up a [`Host`].
@@ -40,6 +43,7 @@ pub struct Builder {
     allow_unsafe_directories: bool,
     image_directory: Option<PathBuf>,
     run_directory: Option<PathBuf>,
+    confinement: Confinement,
     state_directory: Option<PathBuf>,
     home: Option<PathBuf>,
     prober: Option<PathBuf>,
@@ -58,6 +62,7 @@ impl Default for Builder {
             allow_unsafe_directories: false,
             image_directory: None,
             run_directory: None,
+            confinement: Confinement::isolated(&Resources::default()),
             state_directory: None,
             home: None,
             prober: None,
@@ -113,6 +118,20 @@ impl Builder {
     /// for temporary files. A path that is too long for a socket shows when such a plugin is loaded.
     pub fn run_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.run_directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Holds plugins that run in processes of their own to these caps.
+    #[doc(hidden)]
+    pub fn isolated(mut self, resources: &Resources) -> Self {
+        self.confinement = Confinement::isolated(resources);
+        self
+    }
+
+    /// Sandboxes plugins that run in processes of their own.
+    #[doc(hidden)]
+    pub fn sandboxed(mut self, granted: &[Permission], resources: &Resources) -> Self {
+        self.confinement = Confinement::sandboxed(granted, resources);
         self
     }
 
@@ -231,6 +250,8 @@ impl Builder {
                 words,
                 spawner: Arc::default(),
                 run: Arc::new(RunRoot::new(self.run_directory)),
+                confinement: self.confinement,
+                kernel: self.faults.kernel(),
                 unchecked: self.faults.unsettled,
             },
             return_policy: self.return_policy,
@@ -270,6 +291,19 @@ pub struct Faults {
     pub no_rescan: bool,
     /// Has a watch take files at first sight, and the loader map them without a preflight.
     pub unsettled: bool,
+    /// Takes the kernel for one with an older version of landlock, or none at 0.
+    pub landlock: Option<i32>,
+    /// Takes the kernel for one that filters no system calls.
+    pub no_seccomp: bool,
+}
+
+impl Faults {
+    fn kernel(&self) -> Kernel {
+        let mut kernel = Kernel::current();
+        kernel.landlock = self.landlock.unwrap_or(kernel.landlock);
+        kernel.seccomp &= !self.no_seccomp;
+        kernel
+    }
 }
 
 /// Which plugins are wanted, by name.

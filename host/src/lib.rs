@@ -96,6 +96,7 @@ pub use plugin::{
     LostThread, PluginSnapshot, RetainedSnapshot, ReturnPolicy, Unloaded,
 };
 pub use transport::Reason;
+pub use transport::process::sandbox::{Grant, Resources};
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded};
 #[cfg(feature = "watch")]
 pub use watch::{Watch, WatchOptions};
@@ -104,5 +105,5 @@ pub use watch::{Watch, WatchOptions};
 #[doc(hidden)]
 pub use plugin::thread::Number as ThreadNumber;
 
-pub use plg_packaging::{Digest, Label, Manifest, PluginName};
+pub use plg_packaging::{Digest, Label, Manifest, Permission, PluginName};
 pub use plg_plugin_api::{Kind, Value};

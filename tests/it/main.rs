@@ -46,6 +46,7 @@ mod process_wire;
 mod quarantine;
 mod refuse;
 mod rollback;
+mod sandbox;
 mod sentinel;
 mod signature;
 mod smoke;

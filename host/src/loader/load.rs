@@ -18,6 +18,7 @@ use crate::limits::Limits;
 use crate::plugin::thread::{HERE, Number};
 use crate::quarantine::{self, Quarantine};
 use crate::transport::process::program::Program;
+use crate::transport::process::sandbox::{Confinement, Kernel};
 use crate::transport::process::{self, Process, RunRoot, Spawner};
 use crate::transport::{InProcess, Transport};
 
@@ -35,6 +36,9 @@ pub(crate) struct Loader {
     /// Where processes are started, and where their sockets are.
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) run: Arc<RunRoot>,
+    /// What plugins in processes are held to, and by which kernel.
+    pub(crate) confinement: Confinement,
+    pub(crate) kernel: Kernel,
     /// A fault for tests: maps what the preflight refuses.
     pub(crate) unchecked: bool,
 }
@@ -104,6 +108,7 @@ impl Loader {
             bytes: bytes.as_slice().len() as u64,
             digest,
             idle: process.idle_timeout.map(|idle| idle.duration()),
+            confinement: self.confinement(directory),
             root: self.run.clone(),
             spawner: self.spawner.clone(),
             limits: self.limits.clone(),
@@ -113,6 +118,12 @@ impl Loader {
             code: Transport::Process(Process::new(build)),
             recorded: None,
         })
+    }
+
+    /// What the plugin in `directory` is held to.
+    fn confinement(&self, directory: &Path) -> Confinement {
+        let confinement = self.confinement.clone().on(self.kernel);
+        confinement.with_own(directory)
     }
 
     /// Reads, checks, seals and maps the candidate's library.

@@ -14,12 +14,15 @@ use rustix::process::{
 
 use super::error::Ending;
 use super::output::Output;
+use super::sandbox::Held;
 
 /// A child process. It is killed, with its group, when this is dropped.
 #[derive(Debug)]
 pub(super) struct Child {
     pub(super) fate: Arc<Fate>,
     pub(super) output: Arc<Output>,
+    /// What it is held to.
+    pub(super) held: Held,
     /// Open for as long as the host lives: its end tells the child that the host is gone.
     pub(super) lifeline: Option<ChildStdin>,
     /// Reads what it writes and notices its end.
@@ -62,6 +65,10 @@ impl Fate {
                 Err(error.into())
             }
         }
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Waits for the child, which has ended, and ends what it left in its group.

@@ -15,6 +15,8 @@ pub(crate) enum ProcessError {
     NoProgram { exec: String, directory: PathBuf },
     #[error("`{}` cannot be run: {source}", program.display())]
     Spawn { program: PathBuf, source: io::Error },
+    #[error("it cannot be sandboxed: {0}")]
+    Sandbox(String),
     #[error("{found} is not supported, expected `native` over `unix`")]
     Dialect { found: String },
     #[error("`{}` is not the file that was loaded", path.display())]
@@ -28,7 +30,7 @@ pub(crate) enum ProcessError {
         limit: usize,
     },
     #[error("its process {ending} before it listened{}", Said(stderr))]
-    Exited { ending: Ending, stderr: String },
+    Exited { ending: String, stderr: String },
     #[error(
         "its process did not write its start line within {limit:?}{}",
         Said(stderr)
@@ -96,6 +98,7 @@ impl ProcessError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NoProgram { .. } | Self::Spawn { .. } => "proc.spawn",
+            Self::Sandbox(_) => "proc.sandbox",
             Self::Dialect { .. } => "proc.dialect",
             Self::Changed { .. } => "proc.changed",
             Self::RunDirectory { .. } => "proc.run_dir",

@@ -21,6 +21,7 @@ use super::http::{self, Answer};
 use super::output::{First, Minder, Output};
 use super::program::{self, Program};
 use super::run_directory::{self, RunDirectory, RunRoot};
+use super::sandbox::{Confinement, Held};
 use super::spawner::Spawner;
 use crate::limits::Limits;
 
@@ -37,6 +38,7 @@ pub(crate) struct Build {
     pub(crate) digest: Digest,
     /// After how long without a call it may end by itself.
     pub(crate) idle: Option<Duration>,
+    pub(crate) confinement: Confinement,
     pub(crate) root: Arc<RunRoot>,
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) limits: Arc<Limits>,
@@ -121,15 +123,20 @@ impl Build {
                     .iter()
                     .filter_map(|name| Some((name, env::var_os(name)?))),
             )
+            .envs(self.confinement.variables(&directory.work()))
             .current_dir(directory.work())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = self.spawner.spawn(command).map_err(failed)?;
+        let barrier = self
+            .confinement
+            .barrier(&self.program.path, directory.path())?;
+        let mut child = self.spawner.spawn(command, barrier).map_err(failed)?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let fate = Arc::new(Fate::new(child).map_err(failed)?);
         let (told, first) = mpsc::channel();
         let mut child = Child {
+            held: Held::new(&self.confinement, fate.pid()),
             fate,
             output: Arc::new(Output::default()),
             lifeline: None,
@@ -181,7 +188,10 @@ impl Build {
                 child.output.wait_for_end(LAST_WORDS);
                 let stderr = child.output.errors();
                 return Err(match ending {
-                    Some(ending) => ProcessError::Exited { ending, stderr },
+                    Some(ending) => {
+                        let ending = child.held.tell(ending);
+                        ProcessError::Exited { ending, stderr }
+                    }
                     None => handshake("it closed its standard output".to_owned()),
                 });
             }
@@ -268,6 +278,7 @@ impl Running {
                 Err(error) => match self.child.fate.wait(LAST_WORDS) {
                     Some(ending) => {
                         let stderr = self.child.output.errors();
+                        let ending = self.child.held.tell(ending);
                         return Err(ProcessError::Exited { ending, stderr });
                     }
                     None => error.to_string(),

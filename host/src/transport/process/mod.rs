@@ -6,6 +6,7 @@
 //! - [`launch`]: from a program to a child that takes calls.
 //! - [`spawner`]: the thread that children are started on.
 //! - [`before_exec`]: what a child does between `fork` and `exec`.
+//! - [`sandbox`]: what the child may do, and how it is held to that.
 //! - [`child`]: a running child, its signals and its end.
 //! - [`output`]: what it writes to its standard output and error.
 //! - [`run_directory`]: where its socket is.
@@ -23,6 +24,7 @@ mod launch;
 mod output;
 pub(crate) mod program;
 mod run_directory;
+pub(crate) mod sandbox;
 mod spawner;
 mod supervisor;
 

@@ -88,6 +88,11 @@ impl RunRoot {
 }
 
 impl RunDirectory {
+    /// All of it: the child may write here and nowhere else.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the child listens.
     pub(super) fn socket(&self) -> PathBuf {
         self.path.join("s")

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::before_exec;
+use super::sandbox::Barrier;
 
 /// Starts children, one after the other. The thread begins with the first of them.
 #[derive(Debug, Default)]
@@ -24,6 +25,7 @@ struct Running {
 
 struct Job {
     command: Command,
+    barrier: Barrier,
     answer: Sender<io::Result<Child>>,
 }
 
@@ -31,10 +33,14 @@ struct Job {
 const BUSY: (u32, Duration) = (5, Duration::from_millis(10));
 
 impl Spawner {
-    /// Starts `command` in a process group of its own.
-    pub(super) fn spawn(&self, command: Command) -> io::Result<Child> {
+    /// Starts `command` in a process group of its own, with `barrier` around it.
+    pub(super) fn spawn(&self, command: Command, barrier: Barrier) -> io::Result<Child> {
         let (answer, answered) = mpsc::channel();
-        self.send(Job { command, answer })?;
+        self.send(Job {
+            command,
+            barrier,
+            answer,
+        })?;
         answered
             .recv()
             .map_err(|_| io::Error::other("the thread that starts processes ended"))?
@@ -47,9 +53,14 @@ impl Spawner {
             None => {
                 let (jobs, received) = mpsc::channel::<Job>();
                 let work = move || {
-                    for Job { command, answer } in received {
+                    for Job {
+                        command,
+                        barrier,
+                        answer,
+                    } in received
+                    {
                         // Who asked may have gone, and then so does the child.
-                        let _ = answer.send(spawn(command));
+                        let _ = answer.send(spawn(command, barrier));
                     }
                 };
                 let thread = thread::Builder::new()
@@ -75,10 +86,10 @@ impl Drop for Spawner {
     }
 }
 
-fn spawn(mut command: Command) -> io::Result<Child> {
+fn spawn(mut command: Command, barrier: Barrier) -> io::Result<Child> {
     use std::os::unix::process::CommandExt;
     command.process_group(0);
-    before_exec::prepare(&mut command);
+    before_exec::prepare(&mut command, barrier);
     let (tries, pause) = BUSY;
     let mut tried = 0;
     loop {

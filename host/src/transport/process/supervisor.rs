@@ -345,7 +345,10 @@ fn back_off(state: &mut State) {
 fn last_words(running: &Running) -> String {
     running.child.output.wait_for_end(LAST_WORDS);
     let ending = running.child.fate.ending();
-    let ending = ending.map_or_else(|| "ended".to_owned(), |ending| ending.to_string());
+    let ending = ending.map_or_else(
+        || "ended".to_owned(),
+        |ending| running.child.held.tell(ending),
+    );
     let errors = running.child.output.errors();
     format!("its process {ending}{}", Said(&errors))
 }
