@@ -27,6 +27,7 @@ mod dependencies;
 mod deps;
 mod discovery;
 mod evolution;
+mod exhaustion;
 mod gate;
 mod handover;
 mod history;

@@ -45,7 +45,7 @@ impl Connection {
     pub(super) fn open(path: &Path, until: &Until<'_>) -> Result<Self, ProcessError> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-            .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
+            .map_err(|error| ProcessError::Descriptors(error.into()))?;
         let address = SocketAddrUnix::new(path)
             .map_err(|error| ProcessError::unsent(format!("no socket at its path: {error}")))?;
         loop {

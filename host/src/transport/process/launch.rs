@@ -68,11 +68,7 @@ const SMALL: usize = 64 << 10;
 impl Build {
     /// Starts a child and waits until it takes calls.
     pub(super) fn launch(&self) -> Result<Running, ProcessError> {
-        let unchanged = |bytes: Vec<u8>| Digest::of(&bytes) == self.digest;
-        if !fs::read(&self.file).is_ok_and(unchanged) {
-            let path = self.file.clone();
-            return Err(ProcessError::Changed { path });
-        }
+        self.check_file()?;
         let directory = self.root.create()?;
         let nonce = run_directory::random().map_err(|source| ProcessError::RunDirectory {
             path: directory.socket(),
@@ -99,6 +95,22 @@ impl Build {
         let left = self.limits.start.saturating_sub(start.elapsed());
         running.become_ready(left)?;
         Ok(running)
+    }
+
+    /// The file has to be the one that was loaded.
+    fn check_file(&self) -> Result<(), ProcessError> {
+        let path = self.file.clone();
+        match fs::read(&path) {
+            Ok(bytes) if Digest::of(&bytes) == self.digest => Ok(()),
+            Err(source) => {
+                let program = path.clone();
+                match (ProcessError::Spawn { program, source }) {
+                    error if error.is_for_want_of_descriptors() => Err(error),
+                    _ => Err(ProcessError::Changed { path }),
+                }
+            }
+            Ok(_) => Err(ProcessError::Changed { path }),
+        }
     }
 
     fn spawn(

@@ -284,6 +284,10 @@ impl Process {
             Ok(running) => state.running = Some(Arc::new(running)),
             Err(error) => {
                 state.last = error.to_string();
+                // What the host lacks is no bad end of the plugin's.
+                if error.is_for_want_of_descriptors() {
+                    state.starts.pop_back();
+                }
                 state.refused = Some(Arc::new(error));
                 back_off(&mut state);
             }

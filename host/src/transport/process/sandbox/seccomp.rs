@@ -21,7 +21,8 @@ pub(super) fn filters(network: bool) -> Result<Vec<BpfProgram>, String> {
         let refused = filter(refused(network)?, libc::EPERM, arch)?;
         // The C library falls back to `clone`, whose flags can be looked at.
         let unknown = filter(rules([libc::SYS_clone3]), libc::ENOSYS, arch)?;
-        Ok(vec![refused, unknown])
+        let idle = rules(IDLE.iter().chain(IDLE_HERE).copied());
+        Ok(vec![refused, unknown, filter(idle, 0, arch)?])
     };
     let mut filters = build().map_err(|error| format!("seccomp: {error}"))?;
     if cfg!(target_arch = "x86_64") {
@@ -92,9 +93,6 @@ const REFUSED: &[c_long] = &[
     libc::SYS_name_to_handle_at,
     libc::SYS_open_by_handle_at,
     // Attributes of files, which landlock leaves to whoever owns them.
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    FCHMODAT2,
     libc::SYS_fchown,
     libc::SYS_fchownat,
     libc::SYS_setxattr,
@@ -106,7 +104,6 @@ const REFUSED: &[c_long] = &[
     SETXATTRAT,
     REMOVEXATTRAT,
     FILE_SETATTR,
-    libc::SYS_utimensat,
     // Memory and queues that are found by a number or a name that is no file.
     libc::SYS_shmget,
     libc::SYS_shmat,
@@ -127,15 +124,30 @@ const REFUSED_HERE: &[c_long] = &[
     libc::SYS_ioperm,
     libc::SYS_modify_ldt,
     libc::SYS_uselib,
-    libc::SYS_chmod,
     libc::SYS_chown,
     libc::SYS_lchown,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const REFUSED_HERE: &[c_long] = &[];
+
+/// Calls that do nothing and say that they succeeded: modes and times of files. Landlock leaves them to whoever
+/// owns a file, which may be the user's own; many a program sets them for a socket or a file that nobody else
+/// can reach anyway, and would end if it could not.
+const IDLE: &[c_long] = &[
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    FCHMODAT2,
+    libc::SYS_utimensat,
+];
+#[cfg(target_arch = "x86_64")]
+const IDLE_HERE: &[c_long] = &[
+    libc::SYS_chmod,
     libc::SYS_utime,
     libc::SYS_utimes,
     libc::SYS_futimesat,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const REFUSED_HERE: &[c_long] = &[];
+const IDLE_HERE: &[c_long] = &[];
 
 /// Numbers that are the same on every processor, and newer than the library that names the others.
 const FCHMODAT2: c_long = 452;
