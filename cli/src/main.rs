@@ -43,6 +43,7 @@ use problem::{Failure, Problem};
 
 fn main() -> ExitCode {
     plg_host::probe::run_if_asked();
+    plg_host::runner::run_if_asked();
     exit::run_if_asked();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match Cli::try_parse_from(&arguments) {

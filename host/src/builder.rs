@@ -4,8 +4,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use plg_packaging::Permission;
-
 use crate::discovery::{self, DiscoverError};
 use crate::error::Error;
 use crate::events::{Hook, HookOptions};
@@ -19,11 +17,12 @@ use crate::loader::library;
 use crate::loader::preflight::Rules;
 use crate::loader::probe::Prober;
 use crate::plugin::ReturnPolicy;
+use crate::policy::Policy;
 use crate::quarantine::Quarantine;
 use crate::state::Directory;
 use crate::store::{Options, Store};
 use crate::transport::process::RunRoot;
-use crate::transport::process::sandbox::{Confinement, Kernel, Resources};
+use crate::transport::process::sandbox::Kernel;
 use crate::trust::{self, Trust};
 
 /// Sets up a [`Host`].
@@ -43,10 +42,11 @@ pub struct Builder {
     allow_unsafe_directories: bool,
     image_directory: Option<PathBuf>,
     run_directory: Option<PathBuf>,
-    confinement: Confinement,
     state_directory: Option<PathBuf>,
     home: Option<PathBuf>,
     prober: Option<PathBuf>,
+    runner: Option<PathBuf>,
+    policy: Policy,
     return_policy: Option<ReturnPolicy>,
     hooks: Vec<(HookOptions, Box<dyn Hook + Sync>)>,
     faults: Faults,
@@ -62,10 +62,11 @@ impl Default for Builder {
             allow_unsafe_directories: false,
             image_directory: None,
             run_directory: None,
-            confinement: Confinement::isolated(&Resources::default()),
             state_directory: None,
             home: None,
             prober: None,
+            runner: None,
+            policy: Policy::default(),
             return_policy: Some(ReturnPolicy::default()),
             hooks: Vec::new(),
             faults: Faults::default(),
@@ -121,20 +122,6 @@ impl Builder {
         self
     }
 
-    /// Holds plugins that run in processes of their own to these caps.
-    #[doc(hidden)]
-    pub fn isolated(mut self, resources: &Resources) -> Self {
-        self.confinement = Confinement::isolated(resources);
-        self
-    }
-
-    /// Sandboxes plugins that run in processes of their own.
-    #[doc(hidden)]
-    pub fn sandboxed(mut self, granted: &[Permission], resources: &Resources) -> Self {
-        self.confinement = Confinement::sandboxed(granted, resources);
-        self
-    }
-
     /// Keeps what outlives the host in this directory: the [history](crate::history), the
     /// [quarantine](crate::quarantine), and the last words of a host that dies of a plugin. It is made for this user alone where there is none; several hosts
     /// may have the same one. Without a state directory history and quarantine end with the host.
@@ -160,6 +147,20 @@ impl Builder {
     /// [`probe::run_if_asked`](crate::probe::run_if_asked): an app's own program, or `plg`.
     pub fn probe_with(mut self, program: impl AsRef<Path>) -> Self {
         self.prober = Some(program.as_ref().to_owned());
+        self
+    }
+
+    /// The program that serves libraries in processes of their own: the `plg` command, or an app that calls
+    /// [`runner::run_if_asked`](crate::runner::run_if_asked), itself as `/proc/self/exe`. Without one only plugins
+    /// that are programs run outside of this process.
+    pub fn runner(mut self, program: impl AsRef<Path>) -> Self {
+        self.runner = Some(program.as_ref().to_owned());
+        self
+    }
+
+    /// How far each plugin is trusted, and where it runs; by default all of them with this process.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
         self
     }
 
@@ -250,11 +251,12 @@ impl Builder {
                 words,
                 spawner: Arc::default(),
                 run: Arc::new(RunRoot::new(self.run_directory)),
-                confinement: self.confinement,
                 kernel: self.faults.kernel(),
+                runner: self.runner,
                 unchecked: self.faults.unsettled,
             },
             return_policy: self.return_policy,
+            policy: self.policy,
             history,
             installed,
             deaths,
@@ -322,6 +324,7 @@ pub(crate) struct Setup {
     pub(crate) discovery: discovery::Rules,
     pub(crate) loader: Loader,
     pub(crate) return_policy: Option<ReturnPolicy>,
+    pub(crate) policy: Policy,
     pub(crate) history: History,
     pub(crate) installed: Option<Installation>,
     pub(crate) deaths: Vec<Death>,

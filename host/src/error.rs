@@ -8,6 +8,7 @@ use crate::deps::DependencyError;
 use crate::discovery::DiscoverError;
 use crate::host::HostError;
 use crate::loader::LoadError;
+use crate::policy::PolicyError;
 use crate::store::StoreError;
 use crate::trust::TrustError;
 use crate::upgrade::UpgradeError;
@@ -40,6 +41,9 @@ pub enum Error {
     /// The trust store refuses, or cannot be used.
     #[error(transparent)]
     Trust(Box<TrustError>),
+    /// The operator's policy stands against it.
+    #[error(transparent)]
+    Policy(Box<PolicyError>),
     /// The host itself cannot do it.
     #[error(transparent)]
     Host(Box<HostError>),
@@ -83,6 +87,7 @@ impl Error {
             Self::Dependency(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Trust(error) => error.code(),
+            Self::Policy(error) => error.code(),
             Self::Host(error) => error.code(),
             Self::NotFound { .. } => "plugin.not_found",
             Self::NotLoaded { .. } => "plugin.unloaded",
@@ -124,6 +129,7 @@ boxed!(
     DependencyError => Dependency,
     StoreError => Store,
     TrustError => Trust,
+    PolicyError => Policy,
     HostError => Host
 );
 

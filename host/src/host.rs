@@ -11,7 +11,7 @@ use thiserror::Error as ThisError;
 
 use crate::builder::{Builder, Setup};
 use crate::census::Census;
-use crate::changes::Member;
+use crate::changes::{Member, Move};
 use crate::context::Context;
 use crate::discovery::{self, Candidate, Discovery};
 use crate::error::Error;
@@ -315,6 +315,36 @@ impl Host {
             });
         }
         self.inner.upgrade_together(members, options)
+    }
+
+    /// Moves a plugin out of this process while calls run: the very bytes that are loaded go on in a process of
+    /// their own, with the plugin's state where it hands one over. Says what became of the code here; `None` when
+    /// the plugin was in a process of its own already. Later builds of it run there as well, until
+    /// [`inline`](Self::inline).
+    ///
+    /// # Errors
+    ///
+    /// `policy.no_runner` for a host without a [runner](Builder::runner); `proc.*` when the process cannot be started;
+    /// and as for [`upgrade`](Self::upgrade). Whatever goes wrong leaves the plugin answering where it is.
+    pub fn isolate(&self, name: &str) -> Result<Option<Upgraded>, Error> {
+        self.relocate(name, &Move::Apart)
+    }
+
+    /// Moves a plugin into this process while calls run; `None` when it was here already. The reverse of
+    /// [`isolate`](Self::isolate).
+    ///
+    /// # Errors
+    ///
+    /// `policy.denied` when the policy or the manifest keeps the plugin out of this process; `policy.program` for a
+    /// plugin that is a program; and as for [`upgrade`](Self::upgrade).
+    pub fn inline(&self, name: &str) -> Result<Option<Upgraded>, Error> {
+        self.relocate(name, &Move::Inline)
+    }
+
+    fn relocate(&self, name: &str, to: &Move) -> Result<Option<Upgraded>, Error> {
+        self.inner.check_open()?;
+        let plugin = self.inner.find_begun(name)?;
+        self.inner.relocate(&plugin, to, None, Why::Asked)
     }
 
     /// Brings back the build that answered before the last upgrade, from its own bytes; what stands in

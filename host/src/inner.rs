@@ -1,6 +1,6 @@
 //! The host without its public face: its plugins by name, and what they share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) recorded: Mutex<BTreeMap<PluginName, history::Build>>,
     /// What the process looked like when it was last looked at.
     pub(crate) sentinel: Mutex<Option<Sentinel>>,
+    /// The plugins that somebody wants in processes of their own, whatever build of them comes.
+    pub(crate) apart: Mutex<BTreeSet<PluginName>>,
     /// Whether the rounds began.
     pub(crate) began: AtomicBool,
     /// The subscriptions that last as long as the host.
@@ -63,6 +65,7 @@ impl Inner {
             set: Mutex::default(),
             recorded: Mutex::default(),
             sentinel: Mutex::default(),
+            apart: Mutex::default(),
             began: AtomicBool::new(false),
             subscriptions: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -201,6 +204,7 @@ impl Inner {
                 let _: Vec<(u64, Unloaded)> = turn.sweep();
             }
         }
+        self.promote_clean();
         self.look_at_process(None);
     }
 }
@@ -214,6 +218,13 @@ impl Others for Inner {
         let plugin = plugin.clone();
         self.keeper.send(&self.own, move |host| {
             host.give_back(&plugin, generation, &why);
+        });
+    }
+
+    fn misbehaved(&self, plugin: &PluginName, generation: u64, why: String) {
+        let plugin = plugin.clone();
+        self.keeper.send(&self.own, move |host| {
+            host.demote(&plugin, generation, &why);
         });
     }
 

@@ -13,9 +13,7 @@ use std::time::Duration;
 use crate::abi::{self, Ctx, HostTable, Str, ValueRef, status};
 use crate::context::Level;
 use crate::error::Error;
-#[cfg(feature = "testing")]
-use crate::export::Restore;
-use crate::export::{self, Entry};
+use crate::export::{self, Entry, Restore};
 use crate::value::Value;
 use crate::view::{self, Shelf};
 
@@ -65,7 +63,6 @@ pub(crate) fn run(
 }
 
 /// Runs `restore` over these values; the label is the version of the state.
-#[cfg(feature = "testing")]
 pub(crate) fn restore(
     label: &str,
     values: Vec<(String, Value)>,
@@ -76,6 +73,17 @@ pub(crate) fn restore(
     enter(label, values, beyond, |raw, label| unsafe {
         export::run_restore(raw, label, Some(restore))
     })
+}
+
+/// Runs a function of the ABI over these values, which is given the token of the call and its label.
+#[cfg(feature = "process")]
+pub(crate) fn lend(
+    label: &str,
+    values: Vec<(String, Value)>,
+    beyond: Rc<dyn Beyond>,
+    function: impl FnOnce(Ctx, Str) -> i32,
+) -> Ended {
+    enter(label, values, beyond, function)
 }
 
 /// A call that runs.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use plg_host::policy::{Level, Policy, Rule};
 use plg_host::{Builder, Context, Handle, Host, Limits, Resources, Value};
 use plg_tests::{child, isolated};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,7 +20,11 @@ use crate::support::wait_until;
 
 /// A host that holds programs to these caps.
 fn host(resources: Resources) -> Host {
-    build(Host::builder().isolated(&resources))
+    build(Host::builder().policy(policy(Level::Isolated, resources)))
+}
+
+fn policy(level: Level, resources: Resources) -> Policy {
+    Policy::new(Rule::new(level).resources(resources))
 }
 
 fn build(builder: Builder) -> Host {
@@ -126,7 +131,11 @@ fn a_plugin_that_fills_a_file_comes_to_its_end_and_takes_it_along() {
         file_size: Some(1 << 20),
         ..Resources::default()
     };
-    let host = build(Host::builder().isolated(&resources).run_dir(run.path()));
+    let host = build(
+        Host::builder()
+            .policy(policy(Level::Isolated, resources))
+            .run_dir(run.path()),
+    );
     let helper = host.load(programs.plugin("helper", &["ok"])).unwrap();
     let mut context = Context::new().with("gently", true);
     helper.call("fill", &mut context).unwrap();
@@ -176,7 +185,7 @@ fn caps_are_the_ones_that_were_set_and_none_beside_a_core_file() {
     assert_eq!(set("Max cpu time"), ["50", "51"]);
     assert_eq!(set("Max file size"), of(1 << 20));
     assert_eq!(set("Max open files"), of(128));
-    let sandboxed = build(Host::builder().sandboxed(&[], &Resources::default()));
+    let sandboxed = build(Host::builder().policy(policy(Level::Sandboxed, Resources::default())));
     match sandboxed.load(&path) {
         Err(error) if error.code() == "proc.sandbox" => println!("skipped: {error}"),
         _ => {

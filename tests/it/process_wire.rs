@@ -178,6 +178,7 @@ fn records_are_written_as_the_protocol_shows_them() {
             version: "0.1.0".to_owned(),
             nonce: "6f0c".to_owned(),
             address: "unix:/run/s".to_owned(),
+            state: None,
         },
         r#"{"plg":1,"plugin":"py-upper","version":"0.1.0","nonce":"6f0c","address":"unix:/run/s"}"#,
     );

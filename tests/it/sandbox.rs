@@ -6,26 +6,28 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::process::{self, Command};
 
-use plg_host::{Builder, Context, Faults, Handle, Host, Permission, Resources};
+use plg_host::policy::{Level, Policy, Rule};
+use plg_host::{Builder, Context, Faults, Handle, Host, Permission};
+use plg_tests::isolated;
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
-use crate::support::programs::{Programs, failure, value};
-use crate::support::{Variant, program, workspace};
+use crate::support::programs::{Programs, exists, failure, pid, value};
+use crate::support::{Variant, library, plg, program, workspace};
 
 /// A host that sandboxes every program, with these permissions granted.
 fn sandboxed(granted: &[&str]) -> Host {
-    build(Host::builder().sandboxed(&permissions(granted), &Resources::default()))
+    build(Host::builder().policy(policy(granted)))
 }
 
 fn build(builder: Builder) -> Host {
     builder.allow_unsafe_directories(true).build().unwrap()
 }
 
-fn permissions(texts: &[&str]) -> Vec<Permission> {
-    texts
-        .iter()
-        .map(|text| Permission::new(text).unwrap())
-        .collect()
+fn policy(granted: &[&str]) -> Policy {
+    let rule = Rule::new(Level::Sandboxed);
+    let grant = |rule: Rule, text: &&str| rule.grant(Permission::new(text).unwrap());
+    Policy::new(granted.iter().fold(rule, grant))
 }
 
 /// Whether this machine can sandbox at all; where it cannot, the test that asks is skipped.
@@ -250,7 +252,7 @@ fn a_machine_that_cannot_sandbox_starts_nothing() {
     let programs = Programs::new();
     let path = programs.plugin("helper", &["ok"]);
     let faulty = |faults: Faults| {
-        let builder = Host::builder().sandboxed(&[], &Resources::default());
+        let builder = Host::builder().policy(policy(&[]));
         build(builder.faults(faults))
     };
     let none = Faults::default();
@@ -310,7 +312,7 @@ fn an_older_kernel_sandboxes_with_what_it_has() {
     let programs = Programs::new();
     let path = programs.plugin("helper", &["ok"]);
     for landlock in 3..=6 {
-        let builder = Host::builder().sandboxed(&[], &Resources::default());
+        let builder = Host::builder().policy(policy(&[]));
         let faults = Faults {
             landlock: Some(landlock),
             ..Faults::default()
@@ -375,4 +377,102 @@ fn plugins_in_rust_and_python_answer_from_a_sandbox() {
     let mut context = Context::new().with("text", "hello");
     upper.call("upper", &mut context).unwrap();
     assert_eq!(context.text("text"), Some("HELLO"));
+}
+
+isolated! {
+    /// A library, served by the runner, from memory and from a file.
+    fn a_library_runs_in_a_sandbox_as_well() {
+        if !is_possible() {
+            return;
+        }
+        let images = tempfile::tempdir().unwrap();
+        for in_files in [false, true] {
+            let mut builder = Host::builder().policy(policy(&[])).runner(plg());
+            if in_files {
+                builder = builder.image_directory(images.path());
+            }
+            let host = build(builder);
+            let hello = host.load(library("hello", Variant::Debug)).unwrap();
+            let mut context = Context::new().with("name", "Ada");
+            hello.call("greet", &mut context).unwrap();
+            assert!(context.text("reply").is_some_and(|reply| reply.contains("Ada")));
+            let [child] = children()[..] else {
+                panic!("{:?}", children());
+            };
+            let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+            for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
+                assert!(status.contains(line), "{status}");
+            }
+        }
+    }
+}
+
+/// The children of this process, whichever thread started them.
+fn children() -> Vec<u32> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let numbers = lists.flat_map(|list| {
+        let numbers = list
+            .split_whitespace()
+            .map(|number| number.parse().unwrap());
+        numbers.collect::<Vec<_>>()
+    });
+    numbers.collect()
+}
+
+/// What shows that the attempts are real ones: without a sandbox they succeed.
+#[test]
+fn an_isolated_program_may_do_what_its_user_may() {
+    let programs = Programs::new();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let stream = programs.path().join("stream");
+    let message = programs.path().join("message");
+    let _stream = UnixListener::bind(&stream).unwrap();
+    let _message = UnixDatagram::bind(&message).unwrap();
+    let file = programs.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let host = build(Host::builder());
+    let helper = host.load(programs.plugin("helper", &["ok"])).unwrap();
+    let own = process::id().to_string();
+    for (what, at) in [
+        ("read", "/etc/passwd".to_owned()),
+        ("list", "/".to_owned()),
+        ("read", format!("/proc/{own}/cmdline")),
+        ("write", file.display().to_string()),
+        ("append", file.display().to_string()),
+        ("truncate", file.display().to_string()),
+        ("remove", file.display().to_string()),
+        ("tcp", tcp.local_addr().unwrap().to_string()),
+        ("listen", "127.0.0.1:0".to_owned()),
+        ("udp", udp.local_addr().unwrap().to_string()),
+        ("unix", stream.display().to_string()),
+        ("message", message.display().to_string()),
+        ("message_pair", String::new()),
+        ("signal", own.clone()),
+        ("adopt", own.clone()),
+        ("unshare", String::new()),
+    ] {
+        assert_eq!(attempt(&helper, what, &at), "ok", "{what} {at}");
+    }
+    assert_ne!(attempt(&helper, "clone3", ""), "ENOSYS");
+}
+
+/// Any thread can make its parent its tracer, and the kernel keeps the end of one that did until that looks.
+#[test]
+fn a_program_that_is_traced_by_its_host_ends_like_any() {
+    let programs = Programs::new();
+    let host = build(Host::builder());
+    for name in ["unloaded", "killed"] {
+        let helper = host.load(programs.plugin(name, &["ok"])).unwrap();
+        assert_eq!(attempt(&helper, "ptrace", ""), "ok");
+        let child = pid(&helper);
+        if name == "killed" {
+            kill_process(child, Signal::KILL).unwrap();
+            assert_ne!(pid(&helper), child);
+        } else {
+            let _ = host.unload(name).unwrap();
+        }
+        assert!(!exists(child));
+    }
 }

@@ -5,6 +5,7 @@ mod call;
 mod check;
 mod completions;
 mod dev;
+mod doctor;
 mod explain;
 mod gc;
 mod history;
@@ -93,6 +94,7 @@ pub(crate) enum Verb {
     Lock(lock::Lock),
     History(history::History),
     Quarantine(quarantine::Quarantine),
+    Doctor(doctor::Doctor),
     Explain(explain::Explain),
     Version(version::Version),
     Completions(completions::Completions),
@@ -123,6 +125,7 @@ impl Verb {
             Self::Lock(verb) => verb.run(output),
             Self::History(verb) => verb.run(output),
             Self::Quarantine(verb) => verb.run(output),
+            Self::Doctor(verb) => verb.run(output),
             Self::Explain(verb) => verb.run(output),
             Self::Version(verb) => verb.run(output),
             Self::Completions(verb) => verb.run(output),

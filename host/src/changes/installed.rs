@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use plg_packaging::PluginName;
+use plg_packaging::sign::KeyId;
 
 use crate::builder::Installation;
 use crate::discovery::{Candidate, DiscoverError};
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::host::HostError;
 use crate::inner::Inner;
 use crate::store::{Build, Installed};
-use crate::trust::Level;
+use crate::trust::{Level, Trust, TrustError};
 
 impl Inner {
     pub(crate) fn installation(&self) -> Result<&Installation, Error> {
@@ -25,10 +26,30 @@ impl Inner {
             error.quarantine(&self.setup.loader.quarantine);
         })?;
         let signer = build.entry.signer.as_ref();
-        if let Some(signer) = signer.and_then(|signer| signer.parse().ok()) {
-            trust.check_installed(name, signer, Level::InProcess)?;
-        }
-        candidate(build)
+        let signed_for = match signer.and_then(|signer| signer.parse().ok()) {
+            Some(signer) => Some(self.signed_for(trust, name, signer)?),
+            None => None,
+        };
+        candidate(build, signed_for)
+    }
+
+    /// Where plugins that the key signed may run. A host that runs none in processes of their own has no use for a
+    /// key that is trusted only for those.
+    fn signed_for(
+        &self,
+        trust: &Trust,
+        name: &PluginName,
+        signer: KeyId,
+    ) -> Result<Level, TrustError> {
+        let refused = match trust.check_installed(name, signer, Level::InProcess) {
+            Ok(()) => return Ok(Level::InProcess),
+            Err(refused) => refused,
+        };
+        let apart = [Level::Isolated, Level::Sandboxed];
+        let is_trusted = |level: &Level| trust.check_installed(name, signer, *level).is_ok();
+        let found = apart.into_iter().find(is_trusted);
+        let has_runner = self.setup.loader.runner.is_some();
+        found.filter(|_| has_runner).ok_or(refused)
     }
 
     /// Every build that is installed and can be loaded, and what is wrong with the others.
@@ -54,7 +75,7 @@ impl Inner {
     }
 }
 
-fn candidate(build: Build) -> Result<Candidate, Error> {
+fn candidate(build: Build, signed_for: Option<Level>) -> Result<Candidate, Error> {
     let Build {
         entry,
         manifest,
@@ -72,6 +93,7 @@ fn candidate(build: Build) -> Result<Candidate, Error> {
         name: entry.name,
         version: entry.version,
         library: digest,
+        signed_for,
         _lease: lease,
     };
     Ok(Candidate {

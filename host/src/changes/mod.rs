@@ -8,6 +8,7 @@
 //! - [`state`]: what a plugin hands over to its next build.
 //! - [`canary`]: another build for a share of the calls.
 //! - [`rollback`]: the build before comes back.
+//! - [`relocate`]: the same build somewhere else, in this process or out of it.
 //! - [`unload`]: out it goes.
 //! - [`dependencies`]: what each of them may not break; [`recorded`]: what is written down about it.
 
@@ -16,6 +17,7 @@ mod dependencies;
 mod installed;
 mod load;
 mod recorded;
+mod relocate;
 mod rollback;
 mod start;
 mod state;
@@ -23,4 +25,5 @@ mod together;
 mod unload;
 mod upgrade;
 
+pub(crate) use relocate::Move;
 pub(crate) use together::Member;

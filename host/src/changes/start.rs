@@ -18,6 +18,7 @@ use crate::plugin::record::Plugin;
 use crate::plugin::thread::{HERE, Number};
 use crate::plugin::turn::Turn;
 use crate::plugin::workers::{self, Outcome, Place, Until};
+use crate::policy::Placed;
 use crate::transport::Transport;
 use crate::upgrade::UpgradeError;
 
@@ -46,6 +47,19 @@ impl Inner {
         candidate: &Candidate,
         known: Known,
     ) -> Result<Arc<Generation>, Error> {
+        let placed = self.place(candidate)?;
+        self.start_at(plugin, turn, candidate, known, placed)
+    }
+
+    /// As [`start`](Self::start), there.
+    pub(super) fn start_at(
+        &self,
+        plugin: &Arc<Plugin>,
+        turn: &Turn<'_>,
+        candidate: &Candidate,
+        known: Known,
+        placed: Placed,
+    ) -> Result<Arc<Generation>, Error> {
         let loader = &self.setup.loader;
         let (retained, limit) = (plugin.retained(), loader.limits.retained);
         if retained >= limit {
@@ -61,7 +75,7 @@ impl Inner {
         let room = Room::take(&self.mapped, limit);
         let room = room.map_err(|mapped| LoadError::TooMany { mapped, limit })?;
         let number = turn.next_number();
-        let mapped = loader.open(candidate, known, number)?;
+        let mapped = loader.open(candidate, known, number, placed)?;
         let generation = Arc::new(Generation::new(number, candidate, mapped, room));
         let limit = loader.limits.init;
         match self.run(plugin, &generation, Function::Init, Context::new(), limit) {

@@ -22,6 +22,7 @@ mod native;
 mod native_load;
 mod pack;
 mod plugin;
+mod policy;
 mod process;
 mod signature;
 mod state;
@@ -168,6 +169,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         native_load::ROWS,
         pack::ROWS,
         plugin::ROWS,
+        policy::ROWS,
         process::ROWS,
         upgrade::ROWS,
         signature::ROWS,

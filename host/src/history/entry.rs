@@ -82,6 +82,8 @@ pub enum Change {
     Unloaded,
     /// An earlier build of it answers again.
     RolledBack,
+    /// The same build answers from another place: out of the host's process, or in it again.
+    Moved,
     /// It answers calls again. It was loaded all along.
     Started,
     /// It answers no calls for the time being. It stays loaded.
@@ -117,7 +119,7 @@ impl Entry {
             ..
         } = &self.build;
         match self.change {
-            Change::Loaded | Change::Upgraded | Change::RolledBack => {
+            Change::Loaded | Change::Upgraded | Change::RolledBack | Change::Moved => {
                 let (version, digest) = (version.clone(), *digest);
                 set.insert(plugin.clone(), Revision { version, digest });
             }
@@ -138,6 +140,7 @@ impl Change {
             Self::Upgraded => "upgraded",
             Self::Unloaded => "unloaded",
             Self::RolledBack => "rolled_back",
+            Self::Moved => "moved",
             Self::Started => "started",
             Self::Stopped => "stopped",
         }

@@ -160,11 +160,29 @@ pub(crate) fn open(path: &Path) -> Result<(File, Metadata), LoadError> {
 }
 
 impl Image {
+    /// An image that another process sealed and gave to this one.
+    pub(crate) fn given(origin: &Path, file: File) -> io::Result<Self> {
+        Ok(Self {
+            origin: origin.to_owned(),
+            size: file.metadata()?.len(),
+            place: Place::Memory(file.into()),
+            digest: OnceLock::new(),
+        })
+    }
+
     /// The path the dynamic linker is given.
     pub(crate) fn path(&self) -> PathBuf {
         match &self.place {
             Place::Memory(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
             Place::File { path, .. } => path.clone(),
+        }
+    }
+
+    /// The file that the bytes are in, if they are not in memory.
+    pub(crate) fn scratch(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Memory(_) => None,
+            Place::File { path, .. } => Some(path),
         }
     }
 

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::ptr;
 
 use libloading::os::unix::{Library as Mapping, RTLD_LOCAL, RTLD_NOW};
-use plg_plugin_api::abi::{self, Descriptor, DescriptorGetter, EntryPoint, Str, status};
+use plg_plugin_api::abi::{self, Ctx, Descriptor, DescriptorGetter, EntryPoint, Str, status};
 use plg_plugin_api::view;
 
 use super::LoadError;
@@ -36,6 +36,16 @@ pub(crate) struct Library {
     descriptor: Descriptor,
     execute: EntryPoint,
     labels: Vec<String>,
+}
+
+/// What a library can be asked to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Function {
+    Execute,
+    Init,
+    Stop,
+    Save,
+    Restore,
 }
 
 /// Where the dynamic linker put an image.
@@ -172,6 +182,20 @@ impl Library {
             }
             None => Some(status::OK),
         }
+    }
+
+    /// Calls a function with a context that somebody else lends; [`status::OK`] when there is none.
+    pub(crate) fn call_lent(&self, function: Function, context: Ctx, label: Str) -> i32 {
+        let entry = match function {
+            Function::Execute => Some(self.execute),
+            Function::Init => self.descriptor.init,
+            Function::Stop => self.descriptor.stop,
+            Function::Save => self.descriptor.save,
+            Function::Restore => self.descriptor.restore,
+        };
+        // SAFETY: `read_descriptor` found it inside the image's code, and whoever lends a context does so for a
+        // call that runs.
+        entry.map_or(status::OK, |entry| unsafe { entry(context, label) })
     }
 
     /// How many threads of the plugin are alive.

@@ -1,8 +1,8 @@
 //! The steps from a candidate to a mapped library, each of which can refuse.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use plg_packaging::{Digest, Manifest, Parsed};
 
@@ -10,13 +10,16 @@ use super::LoadError;
 use super::bundle;
 use super::image::{Bytes, Image, Scratch};
 use super::library::Library;
-use super::preflight::{Facts, Rules, preflight};
+use super::preflight::{Facts, Rules, code, preflight};
 use super::probe::Prober;
 use crate::discovery::Candidate;
 use crate::last_words::{Build, Doing, LastWords, Recorded};
 use crate::limits::Limits;
 use crate::plugin::thread::{HERE, Number};
+use crate::plugin::trial::{Bounds, Trial};
+use crate::policy::{Placed, Placement};
 use crate::quarantine::{self, Quarantine};
+use crate::runner;
 use crate::transport::process::program::Program;
 use crate::transport::process::sandbox::{Confinement, Kernel};
 use crate::transport::process::{self, Process, RunRoot, Spawner};
@@ -36,9 +39,10 @@ pub(crate) struct Loader {
     /// Where processes are started, and where their sockets are.
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) run: Arc<RunRoot>,
-    /// What plugins in processes are held to, and by which kernel.
-    pub(crate) confinement: Confinement,
+    /// What can hold processes to what they may do.
     pub(crate) kernel: Kernel,
+    /// The program that serves libraries in processes of their own.
+    pub(crate) runner: Option<PathBuf>,
     /// A fault for tests: maps what the preflight refuses.
     pub(crate) unchecked: bool,
 }
@@ -57,7 +61,14 @@ pub(crate) struct Mapped {
     pub(crate) manifest: Manifest,
     pub(crate) code: Transport,
     pub(crate) recorded: Option<Arc<Recorded>>,
+    /// Where it turned out to run.
+    pub(crate) placed: Placed,
+    /// What it may do wrong before it runs somewhere else.
+    pub(crate) conduct: Option<Trial>,
 }
+
+/// So many panics so close together take a plugin out of this process.
+const PANICS: (usize, Duration) = (5, Duration::from_secs(10));
 
 impl Loader {
     /// Makes the candidate callable, whichever way that is.
@@ -66,12 +77,17 @@ impl Loader {
         candidate: &Candidate,
         known: Known,
         generation: u64,
+        placed: Placed,
     ) -> Result<Mapped, LoadError> {
-        match candidate.program() {
-            Some((directory, program)) => {
-                self.prepare(candidate, directory, program, known, generation)
+        if let Some((directory, program)) = candidate.program() {
+            return self.prepare(candidate, directory, program, known, generation, placed);
+        }
+        let bytes = self.read(candidate, known)?;
+        match placed.placement {
+            Placement::InProcess => self.map(candidate, bytes, generation, placed),
+            Placement::Isolated | Placement::Sandboxed => {
+                self.isolate(candidate, bytes, generation, placed)
             }
-            None => self.map(candidate, known, generation),
         }
     }
 
@@ -83,6 +99,7 @@ impl Loader {
         process: &plg_packaging::manifest::Process,
         known: Known,
         generation: u64,
+        placed: Placed,
     ) -> Result<Mapped, LoadError> {
         let path = candidate.library.as_path();
         let program = Program::find(directory, process).map_err(|error| LoadError::Start {
@@ -107,8 +124,9 @@ impl Loader {
             file: path.to_owned(),
             bytes: bytes.as_slice().len() as u64,
             digest,
+            given: None,
             idle: process.idle_timeout.map(|idle| idle.duration()),
-            confinement: self.confinement(directory),
+            confinement: self.confinement(&placed, Some(directory)),
             root: self.run.clone(),
             spawner: self.spawner.clone(),
             limits: self.limits.clone(),
@@ -117,27 +135,107 @@ impl Loader {
             manifest,
             code: Transport::Process(Process::new(build)),
             recorded: None,
+            placed,
+            conduct: None,
         })
     }
 
-    /// What the plugin in `directory` is held to.
-    fn confinement(&self, directory: &Path) -> Confinement {
-        let confinement = self.confinement.clone().on(self.kernel);
-        confinement.with_own(directory)
+    /// Checks and seals a library, which a child is to map and serve.
+    fn isolate(
+        &self,
+        candidate: &Candidate,
+        bytes: Bytes,
+        generation: u64,
+        placed: Placed,
+    ) -> Result<Mapped, LoadError> {
+        let path = candidate.library.as_path();
+        let rules = Rules {
+            isolated: true,
+            ..self.rules.clone()
+        };
+        let facts = preflight(bytes.as_slice(), &rules).into_facts();
+        let facts = facts.map_err(|finding| LoadError::Refused {
+            path: path.to_owned(),
+            finding: Box::new(finding),
+        })?;
+        let manifest = checked_manifest(candidate, &facts, path)?;
+        let image = bytes.seal(self.scratch.as_ref())?;
+        self.check_quarantine(&image)?;
+        let failed = |source| LoadError::Image {
+            path: path.to_owned(),
+            source,
+        };
+        let file = image.reopen().map_err(failed)?;
+        let mut confinement = self.confinement(&placed, candidate.directory.as_deref());
+        if let Some(scratch) = image.scratch() {
+            confinement = confinement.with_own(scratch);
+        }
+        let (name, version) = (manifest.name.as_str(), manifest.version.to_string());
+        let runner = self.runner.as_deref().unwrap_or(Path::new(""));
+        let build = process::Build {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            generation,
+            program: Program::runner(runner, runner::arguments(&file, name, &version)),
+            file: path.to_owned(),
+            bytes: image.size(),
+            digest: digest(&image)?,
+            given: Some(process::Given { image, file }),
+            idle: None,
+            confinement,
+            root: self.run.clone(),
+            spawner: self.spawner.clone(),
+            limits: self.limits.clone(),
+        };
+        Ok(Mapped {
+            manifest,
+            code: Transport::Process(Process::new(build)),
+            recorded: None,
+            placed,
+            conduct: None,
+        })
     }
 
-    /// Reads, checks, seals and maps the candidate's library.
+    /// What a build is held to whose own files are below `directory`.
+    fn confinement(&self, placed: &Placed, directory: Option<&Path>) -> Confinement {
+        let confinement = match placed.placement {
+            Placement::Sandboxed => {
+                Confinement::sandboxed(&placed.grants, &placed.resources, self.kernel)
+            }
+            Placement::InProcess | Placement::Isolated => Confinement::isolated(&placed.resources),
+        };
+        match directory {
+            Some(directory) => confinement.with_own(directory),
+            None => confinement,
+        }
+    }
+
+    /// Whether what is refused here may run in a process of its own.
+    fn may_isolate(&self, placed: &Placed) -> bool {
+        placed.fallback && self.runner.is_some()
+    }
+
+    /// Checks, seals and maps a library.
     fn map(
         &self,
         candidate: &Candidate,
-        known: Known,
+        bytes: Bytes,
         generation: u64,
+        placed: Placed,
     ) -> Result<Mapped, LoadError> {
         let path = candidate.library.as_path();
-        let bytes = self.read(candidate, known)?;
         let facts = match preflight(bytes.as_slice(), &self.rules).into_facts() {
             Ok(facts) => facts,
-            Err(_) if self.unchecked => return self.map_unchecked(candidate, bytes),
+            Err(_) if self.unchecked => return self.map_unchecked(candidate, bytes, placed),
+            // The only thing that a process of its own makes good.
+            Err(finding)
+                if finding.code == code::PANIC_ABORT
+                    && !placed.insist
+                    && self.may_isolate(&placed) =>
+            {
+                let placed = placed.isolated(format!("{}: {}", finding.code, finding.message));
+                return self.isolate(candidate, bytes, generation, placed);
+            }
             Err(finding) => {
                 return Err(LoadError::Refused {
                     path: path.to_owned(),
@@ -173,6 +271,15 @@ impl Loader {
                 manifest,
                 code: Transport::InProcess(InProcess::new(library, unloadable)),
                 recorded,
+                conduct: self.may_isolate(&placed).then(|| {
+                    Trial::new(Bounds {
+                        errors: None,
+                        panics: Some(PANICS.0),
+                        within: Some(PANICS.1),
+                        end: None,
+                    })
+                }),
+                placed,
             }),
             Err(error) => {
                 library.abandon();
@@ -181,12 +288,19 @@ impl Loader {
         }
     }
 
-    fn map_unchecked(&self, candidate: &Candidate, bytes: Bytes) -> Result<Mapped, LoadError> {
+    fn map_unchecked(
+        &self,
+        candidate: &Candidate,
+        bytes: Bytes,
+        placed: Placed,
+    ) -> Result<Mapped, LoadError> {
         let library = Library::open(bytes.seal(self.scratch.as_ref())?)?;
         Ok(Mapped {
             manifest: candidate.manifest.clone(),
             code: Transport::InProcess(InProcess::new(library, false)),
             recorded: None,
+            placed,
+            conduct: None,
         })
     }
 
@@ -269,7 +383,17 @@ impl Loader {
 
 /// The manifest that a library embeds, or the little that its note says.
 pub(crate) fn manifest_of(bytes: &Bytes) -> Result<Parsed, LoadError> {
-    let report = preflight(bytes.as_slice(), &Rules::default());
+    // Where it will run is not known yet, and is looked at when it is.
+    let rules = Rules {
+        isolated: true,
+        ..Rules::default()
+    };
+    manifest_under(bytes, &rules)
+}
+
+/// As [`manifest_of`], for a library that these rules let in.
+pub(crate) fn manifest_under(bytes: &Bytes, rules: &Rules) -> Result<Parsed, LoadError> {
+    let report = preflight(bytes.as_slice(), rules);
     let facts = report.into_facts().map_err(|finding| LoadError::Refused {
         path: bytes.path().to_owned(),
         finding: Box::new(finding),

@@ -16,5 +16,5 @@ pub mod probe;
 
 pub use error::LoadError;
 pub(crate) use image::Bytes;
-pub(crate) use load::{Known, Loader, Mapped, manifest_of};
+pub(crate) use load::{Known, Loader, Mapped, manifest_of, manifest_under};
 pub(crate) use plg_packaging::bundle::error::io_code;

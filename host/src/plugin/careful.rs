@@ -11,6 +11,7 @@ use super::generation::Generation;
 use super::labels::Entry;
 use super::record::{Plugin, over};
 use super::thread::{HERE, Here, Number};
+use super::trial::Tripped;
 use super::waits::Waiting;
 use super::workers::{self, Outcome, Place, Until};
 use crate::call::CallFailure;
@@ -407,6 +408,12 @@ impl Plugin {
             {
                 others.tripped(self.name(), generation.number, why);
             }
+        }
+        let conduct = generation.conduct.as_ref();
+        if let Some(Tripped(why)) = conduct.and_then(|conduct| conduct.failed(panicked))
+            && let Some(others) = self.ties.others.upgrade()
+        {
+            others.misbehaved(self.name(), generation.number, why);
         }
     }
 

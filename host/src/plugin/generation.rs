@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +32,12 @@ pub(crate) struct Generation {
     pub(crate) directory: Option<PathBuf>,
     /// Keeps its files where they are, if it was installed.
     pub(crate) installed: Option<Arc<Installed>>,
+    /// Why it is not in this process, in words, if it is not.
+    pub(crate) because: Option<String>,
+    /// Whether the host moved it there by itself.
+    pub(crate) demoted: AtomicBool,
+    /// What it may do wrong before it is taken out of this process.
+    pub(crate) conduct: Option<Trial>,
     /// Set while the build before may come back.
     pub(crate) trial: OnceLock<Trial>,
     /// Where threads note that they are inside.
@@ -70,6 +76,9 @@ impl Generation {
         Self {
             transport: mapped.code,
             recorded: mapped.recorded,
+            because: Some(mapped.placed.because).filter(|why| !why.is_empty()),
+            demoted: AtomicBool::new(false),
+            conduct: mapped.conduct,
             number,
             manifest: mapped.manifest,
             loaded_at: SystemTime::now(),
@@ -104,6 +113,17 @@ impl Generation {
         }
     }
 
+    /// What it was loaded from, for loading it again.
+    pub(crate) fn candidate(&self) -> Candidate {
+        Candidate {
+            manifest: self.manifest.clone(),
+            library: self.origin.clone(),
+            directory: self.directory.clone(),
+            warnings: Vec::new(),
+            installed: self.installed.clone(),
+        }
+    }
+
     /// The SHA-256 of its image, or of the file that is run.
     pub(crate) fn digest(&self) -> Option<Digest> {
         match &self.transport {
@@ -114,13 +134,13 @@ impl Generation {
 
     /// What brings this build back after another replaced it.
     pub(crate) fn previous(&self) -> io::Result<Previous> {
-        let (image, digest) = match &self.transport {
-            Transport::InProcess(code) => {
-                let image = code.image().ok_or(io::ErrorKind::NotFound)?;
-                (image.reopen()?, image.known_digest())
-            }
+        let (image, digest) = match (self.transport.library(), &self.transport) {
+            (Some(image), _) => (image.reopen()?, image.known_digest()),
             // It comes back from its directory, if that still has the same file.
-            Transport::Process(process) => (File::open(&self.origin)?, Some(process.digest())),
+            (None, Transport::Process(process)) => {
+                (File::open(&self.origin)?, Some(process.digest()))
+            }
+            (None, Transport::InProcess(_)) => return Err(io::ErrorKind::NotFound.into()),
         };
         Ok(Previous {
             manifest: self.manifest.clone(),

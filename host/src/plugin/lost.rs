@@ -66,6 +66,7 @@ impl Plugin {
             thread,
             "a call did not come back"
         );
+        let why = format!("a call of `{label}` did not come back");
         let key = plugin.lost().add(
             number,
             LostThread {
@@ -83,6 +84,9 @@ impl Plugin {
             }
         });
         plugin.look_at_lost();
+        if let Some(others) = plugin.ties.others.upgrade() {
+            others.misbehaved(plugin.name(), generation, why);
+        }
     }
 
     /// Refuses calls while too many threads are lost in the current generation, and only then.

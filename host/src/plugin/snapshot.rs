@@ -50,6 +50,8 @@ pub struct GenerationSnapshot {
     pub version: Version,
     /// How calls reach it.
     pub transport: &'static str,
+    /// Why it runs in a process of its own, if it does, in words.
+    pub isolated_because: Option<String>,
     /// The file it was read from.
     pub origin: PathBuf,
     /// The SHA-256 of that file as it was read.
@@ -98,6 +100,7 @@ impl PluginSnapshot {
             number: generation.number,
             version: generation.manifest.version.clone(),
             transport: generation.transport.name(),
+            isolated_because: generation.because.clone(),
             origin: generation.origin.clone(),
             digest: generation.digest(),
             image_bytes: generation.image_bytes(),

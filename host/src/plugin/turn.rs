@@ -183,6 +183,11 @@ impl<'plugin> Turn<'plugin> {
         self.0.lock().previous.take()
     }
 
+    /// Makes this what brings a build back, whatever was kept meanwhile.
+    pub(crate) fn put_previous(&self, previous: Option<Previous>) {
+        self.0.lock().previous = previous;
+    }
+
     /// Puts back what [`previous`](Self::previous) took.
     pub(crate) fn keep_previous(&self, previous: Previous) {
         self.0.lock().previous.get_or_insert(previous);

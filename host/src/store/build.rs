@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use plg_packaging::bundle::{CONTENTS, Contents, MANIFEST, Member, MemberPath, SIGNATURE, Target};
+use plg_packaging::manifest::Isolation;
 use plg_packaging::{Digest, Manifest, PluginName};
 use semver::Version;
 
@@ -45,6 +46,8 @@ pub(crate) struct Installed {
     pub(crate) version: Version,
     /// What the bytes of its library must have.
     pub(crate) library: Digest,
+    /// Where the key that signed it is trusted to have plugins run; `None` if it was not signed.
+    pub(crate) signed_for: Option<Isolation>,
     /// Held, never looked at.
     pub(crate) _lease: Lease,
 }

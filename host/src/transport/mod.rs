@@ -8,10 +8,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plg_plugin_api::abi::status;
-
 use crate::context::Context;
 use crate::context::frame::Call;
+use crate::loader::image::Image;
 use crate::plugin::thread::Here;
 
 pub(crate) use in_process::{InProcess, wait};
@@ -118,6 +117,36 @@ impl Transport {
         }
     }
 
+    /// The bytes of the library, wherever that is mapped; a program has none.
+    pub(crate) fn library(&self) -> Option<&Image> {
+        match self {
+            Self::InProcess(code) => code.image(),
+            Self::Process(process) => process.library(),
+        }
+    }
+
+    /// Whether the code runs in this process.
+    pub(crate) fn is_here(&self) -> bool {
+        matches!(self, Self::InProcess(_))
+    }
+
+    /// How long nothing went wrong with it, as far as that is watched.
+    pub(crate) fn clean_for(&self) -> Duration {
+        match self {
+            Self::InProcess(_) => Duration::ZERO,
+            Self::Process(process) => process.clean_for(),
+        }
+    }
+
+    /// Whether the host knows all labels of the code. Those that only the library's descriptor lists are known to
+    /// who maps it.
+    pub(crate) fn shows_labels(&self) -> bool {
+        match self {
+            Self::InProcess(_) => true,
+            Self::Process(process) => process.library().is_none(),
+        }
+    }
+
     /// Bytes of address space that it takes in this process.
     pub(crate) fn mapped_bytes(&self) -> usize {
         match self {
@@ -130,7 +159,7 @@ impl Transport {
     pub(crate) fn state_version(&self) -> Option<u32> {
         match self {
             Self::InProcess(code) => code.state_version(),
-            Self::Process(_) => None,
+            Self::Process(process) => process.state_version(),
         }
     }
 
@@ -138,7 +167,7 @@ impl Transport {
     pub(crate) fn save(&self, here: &Here, context: &mut Context, call: &Call<'_>) -> Option<i32> {
         match self {
             Self::InProcess(code) => code.save(here, context, call),
-            Self::Process(_) => Some(status::FAILED),
+            Self::Process(process) => Some(process.save(context, call)),
         }
     }
 
@@ -152,7 +181,7 @@ impl Transport {
     ) -> Option<i32> {
         match self {
             Self::InProcess(code) => code.restore(here, context, call),
-            Self::Process(_) => Some(status::FAILED),
+            Self::Process(process) => Some(process.restore(context, call)),
         }
     }
 }

@@ -34,12 +34,14 @@
 //! # Layers
 //!
 //! [`wire`] has the records, for both sides of the protocol. [`serve`] serves anything that is a [`Plugin`];
-//! [`Program`] is one that has an entry point.
+//! [`Program`] is one that has an entry point, and [`lend`] runs functions of the ABI for one that has
+//! a library.
 
 mod call;
 mod codec;
 mod connection;
 mod http;
+mod lend;
 mod life;
 mod listen;
 mod log;
@@ -50,6 +52,7 @@ mod serve;
 pub mod wire;
 
 pub use call::Call;
+pub use lend::{lend, lend_aside};
 pub use log::log;
 pub use plugin::{Answer, Plugin, Request, Response};
 pub use program::{Program, config, run};

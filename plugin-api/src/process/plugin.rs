@@ -31,6 +31,24 @@ pub trait Plugin: Send + Sync {
     /// Answers a call.
     fn execute(&self, call: &Arc<Call>, values: Values) -> Answer;
 
+    /// The version of the state that [`save`](Self::save) answers; `None` when the plugin hands none over.
+    fn state_version(&self) -> Option<u32> {
+        None
+    }
+
+    /// Answers with the plugin's state, as values that are set. No other call runs.
+    fn save(&self, call: &Arc<Call>) -> Answer {
+        let _ = call;
+        Answer::default()
+    }
+
+    /// Takes over the state that another build saved. The call's label is the version of that state. No other
+    /// call runs, and none did before.
+    fn restore(&self, call: &Arc<Call>, state: Values) -> Answer {
+        let _ = (call, state);
+        Answer::default()
+    }
+
     /// Answers a request that is not part of the protocol.
     fn http(&self, request: &Request) -> Response {
         let _ = request;

@@ -3,22 +3,20 @@
 use std::collections::BTreeMap;
 use std::panic;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::call::Call;
 use super::codec::Values;
+use super::lend;
 use super::log::log;
 use super::plugin::{Answer, Plugin, Request, Response};
 use super::serve::serve;
 use super::wire::Config;
 use crate::context::Level;
 use crate::error::Error;
-use crate::export::{self, Entry};
-use crate::memory::{self, Beyond, Ended};
+use crate::export::{self, Entry, Restore};
 use crate::value::Value;
 
 /// Serves `execute`; `manifest` is the text of `plugin.json`. It is all that a `main` does:
@@ -69,7 +67,16 @@ pub struct Program {
     manifest: &'static str,
     init: Option<Entry>,
     stop: Option<Entry>,
+    state: Option<State>,
     http: Option<fn(&Request) -> Response>,
+}
+
+/// What outlives an upgrade.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    version: u32,
+    save: Entry,
+    restore: Restore,
 }
 
 impl Program {
@@ -80,6 +87,7 @@ impl Program {
             manifest,
             init: None,
             stop: None,
+            state: None,
             http: None,
         }
     }
@@ -93,6 +101,17 @@ impl Program {
     /// Runs after the last call.
     pub const fn stop(mut self, stop: Entry) -> Self {
         self.stop = Some(stop);
+        self
+    }
+
+    /// What outlives an upgrade: `save` puts the state into the context, in the form of that `version`, and
+    /// `restore` of the next build takes it over. No other call runs meanwhile.
+    pub const fn state(mut self, version: u32, save: Entry, restore: Restore) -> Self {
+        self.state = Some(State {
+            version,
+            save,
+            restore,
+        });
         self
     }
 
@@ -145,15 +164,31 @@ impl Plugin for Served {
         // A process is started once.
         let _ = CONFIG.set(values.collect());
         match self.program.init {
-            Some(init) => aside(init),
+            Some(init) => lend::aside(init),
             None => Ok(()),
         }
     }
 
     fn execute(&self, call: &Arc<Call>, values: Values) -> Answer {
-        let beyond = Rc::new(Asking(call.clone()));
-        let ended = memory::run(call.label(), values.0, beyond, self.program.execute);
-        answer(ended)
+        lend::run(call, values, self.program.execute)
+    }
+
+    fn state_version(&self) -> Option<u32> {
+        self.program.state.map(|state| state.version)
+    }
+
+    fn save(&self, call: &Arc<Call>) -> Answer {
+        match self.program.state {
+            Some(state) => lend::run(call, Values::default(), state.save),
+            None => Answer::default(),
+        }
+    }
+
+    fn restore(&self, call: &Arc<Call>, values: Values) -> Answer {
+        match self.program.state {
+            Some(state) => lend::restore(call, values, state.restore),
+            None => Answer::default(),
+        }
     }
 
     fn http(&self, request: &Request) -> Response {
@@ -164,26 +199,10 @@ impl Plugin for Served {
     }
 
     fn stop(&self) {
-        if let Some(Err(error)) = self.program.stop.map(aside) {
+        if let Some(Err(error)) = self.program.stop.map(lend::aside) {
             log(Level::Error, format_args!("failed to stop: {error}"));
         }
     }
-}
-
-fn answer(ended: Ended) -> Answer {
-    let values = ended.values.into_iter().zip(ended.set);
-    let set = values.filter_map(|(entry, is_set)| is_set.then_some(entry));
-    Answer {
-        set: set.collect(),
-        removed: ended.removed,
-        error: ended.error,
-    }
-}
-
-/// Runs what belongs to no call.
-fn aside(entry: Entry) -> Result<(), Error> {
-    let ended = memory::run("", Vec::new(), Rc::new(Aside), entry);
-    ended.error.map_or(Ok(()), Err)
 }
 
 /// The operator's JSON, in which no key means anything.
@@ -202,66 +221,5 @@ fn plain(json: &serde_json::Value) -> Value {
             let entries = map.iter().map(|(key, value)| (key.clone(), plain(value)));
             Value::Map(entries.collect())
         }
-    }
-}
-
-/// What a call reaches: the host, over its connection.
-struct Asking(Arc<Call>);
-
-impl Beyond for Asking {
-    fn remaining(&self) -> Option<Duration> {
-        let deadline = self.0.deadline()?;
-        Some(deadline.saturating_duration_since(Instant::now()))
-    }
-
-    fn cancelled(&self) -> bool {
-        self.0.is_cancelled()
-    }
-
-    fn log(&self, level: Level, message: &str) {
-        self.0.log(level, message);
-    }
-
-    fn progress(&self, done: u64, total: Option<u64>, message: &str) {
-        self.0.progress(done, total, message);
-    }
-
-    fn call(
-        &self,
-        plugin: &str,
-        label: &str,
-        input: BTreeMap<String, Value>,
-    ) -> Result<Vec<(String, Value)>, Error> {
-        let values = self.0.call(plugin, label, input.into_iter().collect())?;
-        Ok(values.0)
-    }
-}
-
-/// What `init` and `stop` reach: the log.
-struct Aside;
-
-impl Beyond for Aside {
-    fn remaining(&self) -> Option<Duration> {
-        None
-    }
-
-    fn cancelled(&self) -> bool {
-        false
-    }
-
-    fn log(&self, level: Level, message: &str) {
-        log(level, message);
-    }
-
-    fn progress(&self, _done: u64, _total: Option<u64>, _message: &str) {}
-
-    fn call(
-        &self,
-        plugin: &str,
-        _label: &str,
-        _input: BTreeMap<String, Value>,
-    ) -> Result<Vec<(String, Value)>, Error> {
-        let message = format!("there is no call from which `{plugin}` could be called");
-        Err(Error::failed(message))
     }
 }

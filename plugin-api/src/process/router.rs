@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::call::Calls;
+use super::call::{Call, Calls};
+use super::codec::Values;
 use super::http::{Head, Method};
 use super::life::{Busy, End, Life};
 use super::listen::Stream;
@@ -59,7 +60,21 @@ impl Served<'_> {
                 Response::empty(200)
             }
             (Method::Get | Method::Head, "/healthz") => Response::empty(503),
-            (Method::Post, "/execute") => return self.execute(head, &body, stream, busy),
+            (Method::Post, "/execute") => {
+                return self.execute(head, &body, stream, busy, |plugin, call, values| {
+                    plugin.execute(call, values)
+                });
+            }
+            (Method::Post, "/save") => {
+                return self.execute(head, &body, stream, busy, |plugin, call, _| {
+                    plugin.save(call)
+                });
+            }
+            (Method::Post, "/restore") => {
+                return self.execute(head, &body, stream, busy, |plugin, call, state| {
+                    plugin.restore(call, state)
+                });
+            }
             (Method::Post, "/reply") => accept(&body, |reply: Reply| self.calls.reply(reply)),
             (Method::Post, "/cancel") => {
                 accept(&body, |cancel: Cancel| self.calls.cancel(cancel.id))
@@ -68,9 +83,10 @@ impl Served<'_> {
                 self.life.end(End::Asked);
                 Response::empty(204)
             }
-            (_, "/healthz" | "/execute" | "/reply" | "/cancel" | "/shutdown") => {
-                Response::text(405, "this path has another method")
-            }
+            (
+                _,
+                "/healthz" | "/execute" | "/save" | "/restore" | "/reply" | "/cancel" | "/shutdown",
+            ) => Response::text(405, "this path has another method"),
             _ => self.pass_on(head, body, busy),
         };
         Routed::Answer(answer)
@@ -82,6 +98,7 @@ impl Served<'_> {
         body: &[u8],
         stream: &Arc<Stream>,
         busy: &mut Busy<'_>,
+        function: impl FnOnce(&dyn Plugin, &Arc<Call>, Values) -> Answer,
     ) -> Routed {
         let mut execute: Execute = match wire::decode(body, wire::MAX_BODY) {
             Ok(execute) => execute,
@@ -95,7 +112,7 @@ impl Served<'_> {
         };
         let values = std::mem::take(&mut execute.values);
         let call = &listed.call;
-        let answer = caught(|| self.plugin.execute(call, values))
+        let answer = caught(|| function(self.plugin, call, values))
             .unwrap_or_else(|| Answer::from(Error::new("call.panicked", "the plugin panicked")));
         Routed::Answered(call.finish(answer, head.close))
     }

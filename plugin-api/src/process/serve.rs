@@ -91,7 +91,7 @@ fn life(plugin: &'static dyn Plugin) -> Result<Ended, Refusal> {
     spawn("plg-host-gone", move || follow_host(&served.life))?;
     spawn("plg-signals", move || follow_signals(signals, &served.life))?;
     spawn("plg-accept", move || accept(&listener, served))?;
-    print_start(&config, plugin.version(), address)?;
+    print_start(&config, plugin, address)?;
 
     let idle = config.idle_ms.map(Duration::from_millis);
     spawn("plg-start", move || start(&config, served))?;
@@ -161,13 +161,14 @@ fn read_config() -> Result<Config, Refusal> {
     Ok(config)
 }
 
-fn print_start(config: &Config, version: &str, address: String) -> Result<(), Refusal> {
+fn print_start(config: &Config, plugin: &dyn Plugin, address: String) -> Result<(), Refusal> {
     let start = StartLine {
         plg: PROTOCOL,
         plugin: config.plugin.clone(),
-        version: version.to_owned(),
+        version: plugin.version().to_owned(),
         nonce: config.nonce.clone(),
         address,
+        state: plugin.state_version(),
     };
     let mut line = wire::encode(&start, wire::MAX_START - 1)
         .map_err(|error| Refusal::Config(format!("the start line is too long: {error}")))?;

@@ -96,6 +96,9 @@ pub struct StartLine {
     pub nonce: String,
     /// The address from the configuration, with the port filled in.
     pub address: String,
+    /// The version of the state that the plugin hands over, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<u32>,
 }
 
 /// The body of `POST /execute`.

@@ -17,12 +17,12 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::sandbox::{Barrier, Walls};
 
-/// Has the child end with the thread that starts it, keep no descriptor but its standard streams, and put the
-/// barrier around itself.
-pub(super) fn prepare(command: &mut Command, barrier: Barrier) {
+/// Has the child end with the thread that starts it, keep no descriptor but its standard streams and the one that it
+/// is `given`, and put the barrier around itself.
+pub(super) fn prepare(command: &mut Command, given: Option<RawFd>, barrier: Barrier) {
     let parent = getpid();
     let steps = move || {
-        detach(parent)?;
+        detach(parent, given)?;
         confine(&barrier)
     };
     // SAFETY: the closure makes system calls and nothing else: it takes no lock, allocates nothing and cannot
@@ -30,7 +30,7 @@ pub(super) fn prepare(command: &mut Command, barrier: Barrier) {
     unsafe { command.pre_exec(steps) };
 }
 
-fn detach(parent: Pid) -> io::Result<()> {
+fn detach(parent: Pid, given: Option<RawFd>) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // It may have died before it was asked for.
     if getppid() != Some(parent) {
@@ -46,7 +46,12 @@ fn detach(parent: Pid) -> io::Result<()> {
             libc::CLOSE_RANGE_CLOEXEC,
         )
     };
-    done(marked)
+    done(marked)?;
+    match given {
+        // SAFETY: no memory is passed, and a flag of a descriptor is all that changes.
+        Some(given) => done(unsafe { libc::fcntl(given, libc::F_SETFD, 0) }.into()),
+        None => Ok(()),
+    }
 }
 
 fn confine(barrier: &Barrier) -> io::Result<()> {

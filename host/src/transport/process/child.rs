@@ -1,5 +1,6 @@
 //! A running child: its signals, its end, and what is left of it.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{self, ChildStdin};
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, geteuid, getpgid, kill_process_group, pidfd_open, pidfd_send_signal,
+    Pid, PidfdFlags, Signal, WaitOptions, geteuid, getpgid, kill_process_group, pidfd_open,
+    pidfd_send_signal, waitpid,
 };
 
 use super::error::Ending;
@@ -46,6 +48,9 @@ enum Reaped {
     Yes(Ending),
 }
 
+/// How long a killed child may take before its threads are looked at.
+const SOON: Duration = Duration::from_millis(50);
+
 impl Fate {
     pub(super) fn new(child: process::Child) -> io::Result<Self> {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -81,6 +86,21 @@ impl Fate {
             let ending = Ending(child.wait().ok());
             *state = Reaped::Yes(ending);
             self.ended.notify_all();
+        }
+    }
+
+    /// Waits for threads of the child that have made this process their tracer, as any thread can: until then the
+    /// kernel does not say that the child has ended.
+    pub(super) fn release(&self) {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid));
+        for task in tasks.into_iter().flatten().flatten() {
+            let name = task.file_name();
+            let thread = name.to_str().and_then(|name| name.parse().ok());
+            let thread = thread.and_then(Pid::from_raw);
+            if let Some(thread) = thread.filter(|thread| *thread != self.pid) {
+                // Most of them are nobody's business.
+                let _ = waitpid(Some(thread), WaitOptions::NOHANG);
+            }
         }
     }
 
@@ -140,7 +160,10 @@ impl Drop for Child {
         drop(self.lifeline.take());
         self.fate.kill();
         if let Some(minder) = self.minder.take() {
-            // It ends soon after the child, which is dying.
+            while self.fate.wait(SOON).is_none() && !minder.is_finished() {
+                self.fate.release();
+            }
+            // It ends soon after the child.
             let _ = minder.join();
         }
     }

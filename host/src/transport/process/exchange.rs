@@ -19,10 +19,29 @@ use crate::context::outside;
 /// A call on its way to a child.
 pub(super) struct Exchange<'a> {
     pub(super) running: &'a Arc<Running>,
+    pub(super) question: Question,
     /// Unique among the calls of this build.
     pub(super) id: u64,
     pub(super) call: &'a Call<'a>,
     pub(super) depth: u32,
+}
+
+/// What a child is asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Question {
+    Execute,
+    Save,
+    Restore,
+}
+
+impl Question {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Execute => "/execute",
+            Self::Save => "/save",
+            Self::Restore => "/restore",
+        }
+    }
 }
 
 /// How long somebody tries to tell a child that a call was given up.
@@ -41,7 +60,13 @@ impl Exchange<'_> {
         let request = wire::encode(&self.request(context), MAX_BODY);
         let request = request.map_err(|error| ProcessError::TooLarge(error.to_string()))?;
         let mut connection = self.running.connect(&until)?;
-        http::ask(&mut connection, "POST", "/execute", &request, &until)?;
+        http::ask(
+            &mut connection,
+            "POST",
+            self.question.path(),
+            &request,
+            &until,
+        )?;
         match self.outcome(&mut connection, context, &until) {
             Ok((outcome, answer)) => {
                 self.running.give_back(connection, &answer);

@@ -1,8 +1,9 @@
 //! From a program to a child that takes calls.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -24,6 +25,7 @@ use super::run_directory::{self, RunDirectory, RunRoot};
 use super::sandbox::{Confinement, Held};
 use super::spawner::Spawner;
 use crate::limits::Limits;
+use crate::loader::image::Image;
 
 /// A build of a plugin that runs in a process of its own.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(crate) struct Build {
     pub(crate) file: PathBuf,
     pub(crate) bytes: u64,
     pub(crate) digest: Digest,
+    /// The library, if the program is a runner that serves one.
+    pub(crate) given: Option<Given>,
     /// After how long without a call it may end by itself.
     pub(crate) idle: Option<Duration>,
     pub(crate) confinement: Confinement,
@@ -44,9 +48,19 @@ pub(crate) struct Build {
     pub(crate) limits: Arc<Limits>,
 }
 
+/// A library for a runner: the very bytes that were checked.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) image: Image,
+    /// What the child gets; the arguments of the program name its number.
+    pub(crate) file: File,
+}
+
 /// A child that takes calls.
 #[derive(Debug)]
 pub(super) struct Running {
+    /// The version of the state that it hands over, if it does.
+    pub(super) state: Option<u32>,
     /// Ends before its directory goes.
     pub(super) child: Child,
     directory: RunDirectory,
@@ -68,7 +82,9 @@ const SMALL: usize = 64 << 10;
 impl Build {
     /// Starts a child and waits until it takes calls.
     pub(super) fn launch(&self) -> Result<Running, ProcessError> {
-        self.check_file()?;
+        if self.given.is_none() {
+            self.check_file()?;
+        }
         let directory = self.root.create()?;
         let nonce = run_directory::random().map_err(|source| ProcessError::RunDirectory {
             path: directory.socket(),
@@ -86,8 +102,9 @@ impl Build {
         };
         let start = Instant::now();
         let (child, first) = self.spawn(&directory, &config)?;
-        self.shake_hands(&child, &config, &first)?;
+        let state = self.shake_hands(&child, &config, &first)?;
         let running = Running {
+            state,
             child,
             directory,
             pool: Mutex::default(),
@@ -143,7 +160,9 @@ impl Build {
         let barrier = self
             .confinement
             .barrier(&self.program.path, directory.path())?;
-        let mut child = self.spawner.spawn(command, barrier).map_err(failed)?;
+        let given = self.given.as_ref().map(|given| given.file.as_fd());
+        let spawned = self.spawner.spawn(command, given, barrier);
+        let mut child = spawned.map_err(failed)?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let fate = Arc::new(Fate::new(child).map_err(failed)?);
         let (told, first) = mpsc::channel();
@@ -177,13 +196,14 @@ impl Build {
         Ok((child, first))
     }
 
-    /// Waits for the start line, which has to say what the configuration says.
+    /// Waits for the start line, which has to say what the configuration says. It says besides which state the
+    /// child hands over.
     fn shake_hands(
         &self,
         child: &Child,
         config: &Config,
         first: &mpsc::Receiver<First>,
-    ) -> Result<(), ProcessError> {
+    ) -> Result<Option<u32>, ProcessError> {
         let limit = self.limits.start;
         let handshake = |problem: String| ProcessError::Handshake {
             problem,
@@ -224,7 +244,7 @@ impl Build {
             ("address", &line.address, &config.address),
         ];
         match pairs.into_iter().find(|(_, said, wanted)| said != wanted) {
-            None => Ok(()),
+            None => Ok(line.state),
             Some((what, found, expected)) => Err(ProcessError::Mismatch {
                 what,
                 found: found

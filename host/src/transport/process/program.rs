@@ -20,6 +20,14 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// A program that serves a library.
+    pub(crate) fn runner(path: &Path, args: Vec<OsString>) -> Self {
+        Self {
+            path: path.to_owned(),
+            args,
+        }
+    }
+
     /// The program of the plugin in `directory`.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! parent. So that is a thread that lives as long as any of the children.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::process::{Child, Command};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, PoisonError};
@@ -25,6 +26,8 @@ struct Running {
 
 struct Job {
     command: Command,
+    /// A descriptor that the child keeps, under its number.
+    given: Option<RawFd>,
     barrier: Barrier,
     answer: Sender<io::Result<Child>>,
 }
@@ -33,14 +36,23 @@ struct Job {
 const BUSY: (u32, Duration) = (5, Duration::from_millis(10));
 
 impl Spawner {
-    /// Starts `command` in a process group of its own, with `barrier` around it.
-    pub(super) fn spawn(&self, command: Command, barrier: Barrier) -> io::Result<Child> {
+    /// Starts `command` in a process group of its own, with `barrier` around it. The child keeps the descriptor that it
+    /// is `given`, beside its standard streams.
+    pub(super) fn spawn(
+        &self,
+        command: Command,
+        given: Option<BorrowedFd<'_>>,
+        barrier: Barrier,
+    ) -> io::Result<Child> {
         let (answer, answered) = mpsc::channel();
+        let given = given.map(|given| given.as_raw_fd());
         self.send(Job {
             command,
+            given,
             barrier,
             answer,
         })?;
+        // Whoever lends the descriptor does so until the child is there.
         answered
             .recv()
             .map_err(|_| io::Error::other("the thread that starts processes ended"))?
@@ -55,12 +67,13 @@ impl Spawner {
                 let work = move || {
                     for Job {
                         command,
+                        given,
                         barrier,
                         answer,
                     } in received
                     {
                         // Who asked may have gone, and then so does the child.
-                        let _ = answer.send(spawn(command, barrier));
+                        let _ = answer.send(spawn(command, given, barrier));
                     }
                 };
                 let thread = thread::Builder::new()
@@ -86,10 +99,10 @@ impl Drop for Spawner {
     }
 }
 
-fn spawn(mut command: Command, barrier: Barrier) -> io::Result<Child> {
+fn spawn(mut command: Command, given: Option<RawFd>, barrier: Barrier) -> io::Result<Child> {
     use std::os::unix::process::CommandExt;
     command.process_group(0);
-    before_exec::prepare(&mut command, barrier);
+    before_exec::prepare(&mut command, given, barrier);
     let (tries, pause) = BUSY;
     let mut tried = 0;
     loop {

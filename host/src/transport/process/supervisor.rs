@@ -10,13 +10,14 @@ use plg_packaging::Digest;
 use plg_plugin_api::abi::status;
 use plg_plugin_api::process::wire::Fault;
 
-pub(crate) use super::launch::Build;
+pub(crate) use super::launch::{Build, Given};
 
 use super::error::{Ending, ProcessError, Said};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Question};
 use super::launch::{LAST_WORDS, Running};
 use crate::context::frame::{Call, Nested};
 use crate::context::{Cancel, Context};
+use crate::loader::image::Image;
 use crate::plugin::thread::Here;
 
 /// A build that runs in a child.
@@ -26,6 +27,8 @@ pub(crate) struct Process {
     state: Mutex<State>,
     changed: Condvar,
     calls: AtomicU64,
+    /// When something last went wrong, or nothing had yet.
+    clean_since: Mutex<Instant>,
     own: Weak<Self>,
 }
 
@@ -64,6 +67,7 @@ impl Process {
             state: Mutex::default(),
             changed: Condvar::new(),
             calls: AtomicU64::new(0),
+            clean_since: Mutex::new(Instant::now()),
             own: own.clone(),
         })
     }
@@ -77,8 +81,25 @@ impl Process {
         depth: u32,
     ) -> Option<i32> {
         let nested = Nested::enter(here, depth)?;
-        let outcome = self.call(context, call, nested.depth());
+        let outcome = self.call(context, call, nested.depth(), Question::Execute);
         Some(self.answer(outcome, context))
+    }
+
+    /// The version of the state that the child hands over; `None` when it hands none over, or there is no child.
+    pub(crate) fn state_version(&self) -> Option<u32> {
+        self.lock().running.as_ref()?.state
+    }
+
+    /// Has the child put its state into `context`.
+    pub(crate) fn save(&self, context: &mut Context, call: &Call<'_>) -> i32 {
+        let outcome = self.call(context, call, 1, Question::Save);
+        self.answer(outcome, context)
+    }
+
+    /// Has the child take over the state in `context`.
+    pub(crate) fn restore(&self, context: &mut Context, call: &Call<'_>) -> i32 {
+        let outcome = self.call(context, call, 1, Question::Restore);
+        self.answer(outcome, context)
     }
 
     /// Starts the child.
@@ -108,6 +129,22 @@ impl Process {
         self.build.digest
     }
 
+    /// How long no call panicked or was cut off, and no child ended badly.
+    pub(crate) fn clean_for(&self) -> Duration {
+        let since = self.clean_since.lock();
+        since.unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn soil(&self) {
+        let since = self.clean_since.lock();
+        *since.unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// The library that the child serves, if it is a runner.
+    pub(crate) fn library(&self) -> Option<&Image> {
+        self.build.given.as_ref().map(|given| &given.image)
+    }
+
     /// Bytes of that file.
     pub(crate) fn bytes(&self) -> u64 {
         self.build.bytes
@@ -118,12 +155,15 @@ impl Process {
         context: &mut Context,
         call: &Call<'_>,
         depth: u32,
+        question: Question,
     ) -> Result<Result<(), Fault>, ProcessError> {
-        let mut again = true;
+        // The state of one child is not that of the next.
+        let mut again = question == Question::Execute;
         loop {
             let running = self.running(context.end(), context.canceller())?;
             let exchange = Exchange {
                 running: &running,
+                question,
                 id: self.calls.fetch_add(1, Ordering::Relaxed) + 1,
                 call,
                 depth,
@@ -169,6 +209,9 @@ impl Process {
             Err(error) => (error.code().to_owned(), error.to_string()),
         };
         let panicked = code == "call.panicked";
+        if panicked || matches!(code.as_str(), "call.unavailable" | "call.timeout") {
+            self.soil();
+        }
         context.fail(code, message);
         if panicked {
             status::PANICKED
@@ -315,6 +358,7 @@ impl Process {
         state.last = last_words(&running);
         let plugin = self.build.name.as_str();
         tracing::warn!(plugin, "{}", state.last);
+        self.soil();
         back_off(state);
     }
 

@@ -35,14 +35,14 @@ impl Confinement {
     }
 
     /// A process that reads its own files and those of the system, writes to its working directory and nowhere
-    /// else, and reaches no network, but for what was granted.
-    pub(crate) fn sandboxed(granted: &[Permission], resources: &Resources) -> Self {
+    /// else, and reaches no network, but for what was granted. `kernel` is what has to hold it to that.
+    pub(crate) fn sandboxed(granted: &[Permission], resources: &Resources, kernel: Kernel) -> Self {
         Self {
             resources: resources.or(&Resources::SANDBOXED),
             sandbox: Some(Sandbox {
                 granted: granted.iter().map(Grant::from).collect(),
                 own: Vec::new(),
-                kernel: Kernel::current(),
+                kernel,
             }),
         }
     }
@@ -51,14 +51,6 @@ impl Confinement {
     pub(crate) fn with_own(mut self, path: &Path) -> Self {
         if let Some(sandbox) = &mut self.sandbox {
             sandbox.own.push(path.to_owned());
-        }
-        self
-    }
-
-    /// Takes the kernel for another one than it is.
-    pub(crate) fn on(mut self, kernel: Kernel) -> Self {
-        if let Some(sandbox) = &mut self.sandbox {
-            sandbox.kernel = kernel;
         }
         self
     }

@@ -31,6 +31,15 @@ pub struct Resources {
 }
 
 impl Resources {
+    /// No caps.
+    pub(crate) const NONE: Self = Self {
+        memory: None,
+        cpu_seconds: None,
+        file_size: None,
+        open_files: None,
+        processes: None,
+    };
+
     /// The caps of a sandboxed plugin, where the operator sets no others.
     pub const SANDBOXED: Self = Self {
         memory: Some(1 << 30),
