@@ -4,6 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use plg_packaging::PluginName;
+
+use crate::contracts::{ContractOptions, Settings};
 use crate::discovery::{self, DiscoverError};
 use crate::error::Error;
 use crate::events::{Hook, HookOptions};
@@ -36,6 +39,8 @@ use crate::trust::{self, Trust};
 #[must_use]
 pub struct Builder {
     directories: Vec<PathBuf>,
+    contract_directories: Vec<(PathBuf, ContractOptions)>,
+    settings: Settings,
     filter: Option<Filter>,
     limits: Limits,
     rules: Rules,
@@ -56,6 +61,8 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             directories: Vec::new(),
+            contract_directories: Vec::new(),
+            settings: Settings::default(),
             filter: None,
             limits: Limits::default(),
             rules: Rules::default(),
@@ -78,6 +85,31 @@ impl Builder {
     /// Adds a directory for [`Host::load_all`] to look through. It need not exist yet.
     pub fn plugin_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.directories.push(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Adds a directory for [`Host::load_all`] to look through by the rules of Skarlso's go-plugin-framework, as
+    /// [`Host::load_contracts`] does.
+    pub fn contract_dir(mut self, directory: impl AsRef<Path>, options: ContractOptions) -> Self {
+        let directory = directory.as_ref().to_owned();
+        self.contract_directories.push((directory, options));
+        self
+    }
+
+    /// How plugins of that framework are run that have a `plugin.json`.
+    pub fn contract_options(mut self, options: ContractOptions) -> Self {
+        self.settings.options = options;
+        self
+    }
+
+    /// Gives the plugin of that name, which is a program, this configuration. It has to fit the `config_schema` of its
+    /// manifest.
+    pub fn config(
+        mut self,
+        plugin: &PluginName,
+        config: serde_json::Map<String, serde_json::Value>,
+    ) -> Self {
+        self.settings.config.insert(plugin.clone(), config);
         self
     }
 
@@ -240,6 +272,7 @@ impl Builder {
         rules.glibc = rules.glibc.or_else(library::glibc);
         let host = Host::new(Setup {
             directories: self.directories,
+            contract_directories: self.contract_directories,
             filter: self.filter,
             discovery,
             loader: Loader {
@@ -252,6 +285,7 @@ impl Builder {
                 spawner: Arc::default(),
                 run: Arc::new(RunRoot::new(self.run_directory)),
                 kernel: self.faults.kernel(),
+                settings: self.settings,
                 runner: self.runner,
                 unchecked: self.faults.unsettled,
             },
@@ -320,6 +354,7 @@ pub(crate) struct Installation {
 /// What the builder collected.
 pub(crate) struct Setup {
     pub(crate) directories: Vec<PathBuf>,
+    pub(crate) contract_directories: Vec<(PathBuf, ContractOptions)>,
     pub(crate) filter: Option<Filter>,
     pub(crate) discovery: discovery::Rules,
     pub(crate) loader: Loader,

@@ -151,7 +151,7 @@ fn passed_on(code: &str) -> &'static str {
         "plugin.unloaded",
         "io.emfile",
     ];
-    if code.starts_with("proc.") || code.starts_with("http.") {
+    if code.starts_with("proc.") || code.starts_with("http.") || code.starts_with("contract.") {
         // There are more of these, and none is met often.
         return codes::find(code).map_or("call.failed", |known| known.code);
     }

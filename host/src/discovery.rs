@@ -479,7 +479,7 @@ fn bare(
 
 /// Where a file really is, behind all links: neither it nor a directory on that way may be open to
 /// others. What is opened later is this path and not the one with the links.
-fn check_way(path: &Path, rules: &Rules) -> Result<PathBuf, DiscoverError> {
+pub(crate) fn check_way(path: &Path, rules: &Rules) -> Result<PathBuf, DiscoverError> {
     let read = |source| DiscoverError::Read {
         path: path.to_owned(),
         source,

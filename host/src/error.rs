@@ -4,6 +4,7 @@ use plg_packaging::PluginName;
 use thiserror::Error as ThisError;
 
 use crate::call::CallError;
+use crate::contracts::ContractError;
 use crate::deps::DependencyError;
 use crate::discovery::DiscoverError;
 use crate::host::HostError;
@@ -35,6 +36,9 @@ pub enum Error {
     /// Plugins that depend on each other do not go together.
     #[error(transparent)]
     Dependency(Box<DependencyError>),
+    /// A contract is not fulfilled.
+    #[error(transparent)]
+    Contract(Box<ContractError>),
     /// The store did not do it.
     #[error(transparent)]
     Store(Box<StoreError>),
@@ -85,6 +89,7 @@ impl Error {
             Self::Discover(error) => error.code(),
             Self::Upgrade(error) => error.code(),
             Self::Dependency(error) => error.code(),
+            Self::Contract(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Trust(error) => error.code(),
             Self::Policy(error) => error.code(),
@@ -127,6 +132,7 @@ boxed!(
     DiscoverError => Discover,
     UpgradeError => Upgrade,
     DependencyError => Dependency,
+    ContractError => Contract,
     StoreError => Store,
     TrustError => Trust,
     PolicyError => Policy,

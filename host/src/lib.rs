@@ -44,12 +44,14 @@
 //! generation stands before the old one goes.
 
 mod builder;
+pub mod builtin;
 mod call;
 mod catalog;
 mod census;
 mod changes;
 pub mod codes;
 mod context;
+mod contracts;
 pub mod deps;
 mod discovery;
 mod error;
@@ -69,6 +71,7 @@ mod plugin;
 pub mod policy;
 pub mod quarantine;
 pub mod runner;
+mod schema;
 pub mod sentinel;
 mod state;
 pub mod store;
@@ -84,6 +87,10 @@ pub use builder::Faults;
 pub use call::{CallError, CallFailure};
 pub use census::Census;
 pub use context::{Cancel, Context, Progress, json};
+pub use contracts::{
+    Contract, ContractDiscovery, ContractError, ContractFilter, ContractOptions, ContractType,
+    Offer, SkippedProgram,
+};
 pub use discovery::{Candidate, DiscoverError, Discovery, MANIFEST};
 pub use error::Error;
 pub use events::{Calls, Event, Events, Hook, HookOptions, Phase, Step, Subscription, Verdict};

@@ -3,11 +3,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use plg_host::policy::{Level, Policy, Rule};
 use plg_host::{Context, Handle, Host, Limits, Unloaded, Value};
-use plg_tests::isolated;
+use plg_tests::{child, fixtures::plg, isolated};
 
 use crate::support::programs::{self, Programs};
 use crate::support::{Variant, library, program, wait_until};
@@ -215,6 +219,121 @@ fn what_a_panic_would_end_runs_where_it_ends_nobody_else() {
     assert_eq!(host.load(&abort).unwrap_err().code(), "native.panic_abort");
 }
 
+isolated! {
+    /// Callers notice nothing of a plugin that moves, a thousand of them inside it at a time.
+    fn a_plugin_moves_there_and_back_under_a_thousand_callers() {
+        const CALLERS: u64 = 1_000;
+        let limits = Limits {
+            in_flight: CALLERS as usize,
+            start: Duration::from_secs(60),
+            drain: Duration::from_secs(60),
+            ..Limits::default()
+        };
+        let host = host_with(Policy::default(), limits);
+        let plugin = host.load(good()).unwrap();
+        let ledger = tempfile::NamedTempFile::new().unwrap();
+        let path = ledger.path().to_str().unwrap();
+        let (stop, next) = (AtomicBool::new(false), AtomicU64::new(0));
+        let answered = Mutex::new(Vec::new());
+        let fullest = thread::scope(|scope| {
+            for _ in 0..CALLERS {
+                let caller = thread::Builder::new().stack_size(256 << 10);
+                let call = || {
+                    let mut done = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        let id = next.fetch_add(1, Ordering::Relaxed);
+                        let mut context = Context::new().with("ledger", path);
+                        context.set("id", i64::try_from(id).unwrap());
+                        context.set("ms", 300);
+                        plugin.call("ledger", &mut context).unwrap();
+                        let twice = context.get("twice").and_then(Value::as_i64);
+                        assert_eq!(twice, Some(i64::try_from(id * 2).unwrap()));
+                        done.push(id);
+                    }
+                    answered.lock().unwrap().extend(done);
+                };
+                caller.spawn_scoped(scope, call).unwrap();
+            }
+            let inside = || next.load(Ordering::Relaxed);
+            wait_until("all callers to be inside", || inside() >= CALLERS);
+            let mut fullest = 0;
+            for _ in 0..10 {
+                let before = inside();
+                host.isolate("fixture-good").unwrap().unwrap();
+                wait_until("as many calls in the process", || inside() >= before + CALLERS);
+                let moved = host.inline("fixture-good").unwrap().unwrap();
+                assert_eq!(moved.retired, Unloaded::Unmapped);
+                let before = inside();
+                wait_until("as many calls here", || inside() >= before + CALLERS);
+                fullest = fullest.max(host.snapshots()[0].in_flight);
+            }
+            stop.store(true, Ordering::Relaxed);
+            fullest
+        });
+        assert!(fullest > 900, "{fullest} calls were inside at once");
+        let mut answered = answered.into_inner().unwrap();
+        answered.sort_unstable();
+        let bytes = fs::read(ledger.path()).unwrap();
+        let ids = bytes.chunks_exact(8).map(|id| u64::from_le_bytes(id.try_into().unwrap()));
+        let mut executed: Vec<u64> = ids.collect();
+        executed.sort_unstable();
+        let asked: Vec<u64> = (0..next.load(Ordering::Relaxed)).collect();
+        assert!(answered == asked, "none was lost: {} of {}", answered.len(), asked.len());
+        assert!(executed == asked, "none was made twice: {} of {}", executed.len(), asked.len());
+    }
+}
+
+isolated! {
+    fn a_plugin_that_aborts_after_it_was_moved_out_ends_nobody_else() {
+        let host = host();
+        let bad = host.load(library("fixture-bad", Variant::Debug)).unwrap();
+        host.isolate("fixture-bad").unwrap().unwrap();
+        let before = std::process::id();
+        for label in ["abort", "segv", "overflow", "exit"] {
+            let error = bad.call(label, &mut Context::new()).unwrap_err();
+            assert_eq!(error.code(), "call.unavailable", "{label}: {error}");
+            let _ = host.unload("fixture-bad").unwrap();
+            host.load(library("fixture-bad", Variant::Debug)).unwrap();
+        }
+        assert_eq!(value(&bad, "fine", "fine"), Some(Value::Bool(true)));
+        assert_eq!(std::process::id(), before);
+    }
+}
+
+/// What a manifest says needs no host of its own that isolates.
+#[test]
+fn a_manifest_can_have_its_library_served() {
+    let bin = plg().parent().unwrap().to_str().unwrap().to_owned();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let test = concat!(module_path!(), "::a_manifest_can_have_its_library_served");
+    let ended = child::run(test, &[("PATH", &path)], || {
+        let directory = tempfile::tempdir().unwrap();
+        let members = r#""process": { "exec": "plg", "args": ["runner", "served.lib"] }"#;
+        let place = plugin_in(directory.path(), members);
+        fs::rename(place.join("libfixture_good.so"), place.join("served.lib")).unwrap();
+        let host = Host::builder().build().unwrap();
+        let plugin = host.load(&place).unwrap();
+        assert_eq!(transport(&host, "fixture-good").0, "process");
+        assert_eq!(value(&plugin, "count", "count"), Some(Value::I64(1)));
+    });
+    assert!(ended.status.success(), "{}", ended.output);
+    let out = Command::new(plg())
+        .arg("runner")
+        .arg(good())
+        .arg("capabilities")
+        .output()
+        .unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(manifest["name"], "fixture-good");
+    let out = Command::new(plg())
+        .arg("runner")
+        .arg("/nowhere.so")
+        .output()
+        .unwrap();
+    assert!(!out.status.success());
+    assert!(String::from_utf8_lossy(&out.stderr).contains("/nowhere.so"));
+}
+
 #[test]
 fn a_program_stays_where_it_is() {
     let programs = Programs::new();
@@ -243,6 +362,47 @@ isolated! {
         wait_until("its return", || transport(&host, bad.name()).0 == "in-process");
         assert_eq!(value(&bad, "fine", "fine"), Some(Value::Bool(true)));
     }
+}
+
+#[test]
+fn what_a_process_died_of_goes_on_apart() {
+    const STATE: &str = "PLG_TEST_STATE";
+    let test = concat!(module_path!(), "::what_a_process_died_of_goes_on_apart");
+    let state = tempfile::tempdir().unwrap();
+    let place = state.path().to_str().unwrap();
+    let bad = library("fixture-bad", Variant::Debug);
+    let ended = child::run(test, &[(STATE, place)], || {
+        let state = std::env::var_os(STATE).unwrap();
+        let host = Host::builder().state_dir(state).build().unwrap();
+        let bad = host.load(library("fixture-bad", Variant::Debug)).unwrap();
+        let _ = bad.call("abort", &mut Context::new());
+    });
+    assert!(!ended.status.success(), "{}", ended.output);
+
+    let host = Host::builder().state_dir(state.path()).build().unwrap();
+    assert_eq!(host.load(&bad).unwrap_err().code(), "native.quarantined");
+    drop(host);
+    let runner = program("fixture-host", Variant::Debug);
+    let host = Host::builder()
+        .state_dir(state.path())
+        .runner(runner)
+        .build()
+        .unwrap();
+    let plugin = host.load(&bad).unwrap();
+    let (place, because) = transport(&host, "fixture-bad");
+    assert_eq!(place, "process");
+    assert!(
+        because.unwrap().contains("`fixture-bad`"),
+        "the snapshot says of what"
+    );
+    assert_eq!(value(&plugin, "fine", "fine"), Some(Value::Bool(true)));
+    assert_eq!(
+        host.inline("fixture-bad").unwrap_err().code(),
+        "native.quarantined"
+    );
+    // An operator who clears it has it back.
+    assert_eq!(host.quarantine().clear(), 1);
+    host.inline("fixture-bad").unwrap().unwrap();
 }
 
 isolated! {

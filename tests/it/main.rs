@@ -6,6 +6,7 @@
 )]
 
 mod abi;
+mod builtin;
 mod bulkhead;
 mod bundle;
 mod bundle_differential;
@@ -22,6 +23,7 @@ mod cli_trust;
 mod codes;
 mod context;
 mod contract;
+mod contracts;
 mod corpus;
 mod deadline;
 mod dependencies;
@@ -50,6 +52,7 @@ mod quarantine;
 mod refuse;
 mod rollback;
 mod sandbox;
+mod schema;
 mod sentinel;
 mod signature;
 mod smoke;

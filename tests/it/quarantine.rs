@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use plg_host::quarantine::{Entry, Quarantine, QuarantineError};
+use plg_host::quarantine::{Cause, Entry, Quarantine, QuarantineError};
 use plg_host::{Digest, PluginName};
 use plg_tests::{child, isolated};
 use rustix::fs::{CWD, Mode, mknodat};
@@ -71,6 +71,7 @@ fn the_file_says_all_there_is_to_know() {
             "plugin": "hello",
             "version": "1.0.0",
             "reason": "it crashed",
+            "cause": "other",
             "since": since,
         }],
     });
@@ -511,6 +512,7 @@ isolated! {
 
 fn entry(reason: &str) -> Entry {
     Entry {
+        cause: Cause::Other,
         plugin: PluginName::new("hello").unwrap(),
         version: semver::Version::new(1, 0, 0),
         reason: reason.to_owned(),

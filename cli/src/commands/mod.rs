@@ -19,6 +19,7 @@ mod new;
 mod pack;
 mod quarantine;
 mod remove;
+mod runner;
 mod trust;
 mod undo;
 mod unpack;
@@ -95,6 +96,7 @@ pub(crate) enum Verb {
     History(history::History),
     Quarantine(quarantine::Quarantine),
     Doctor(doctor::Doctor),
+    Runner(runner::Runner),
     Explain(explain::Explain),
     Version(version::Version),
     Completions(completions::Completions),
@@ -126,6 +128,7 @@ impl Verb {
             Self::History(verb) => verb.run(output),
             Self::Quarantine(verb) => verb.run(output),
             Self::Doctor(verb) => verb.run(output),
+            Self::Runner(verb) => verb.run(),
             Self::Explain(verb) => verb.run(output),
             Self::Version(verb) => verb.run(output),
             Self::Completions(verb) => verb.run(output),

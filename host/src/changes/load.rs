@@ -14,7 +14,9 @@ use crate::host::LoadReport;
 use crate::inner::{Inner, take_turn};
 use crate::loader::Known;
 use crate::plugin::Handle;
+use crate::plugin::generation::Generation;
 use crate::plugin::record::Plugin;
+use crate::plugin::turn::Turn;
 
 impl Inner {
     /// What the plugin directories hold, and which of them hooks had passed over.
@@ -62,6 +64,9 @@ impl Inner {
         report.failed.extend(unfit);
         let mut candidates = found.candidates;
         candidates.extend(installed);
+        let (programs, skipped) = self.contract_programs();
+        candidates.extend(programs);
+        report.failed.extend(skipped);
         let (order, refused) = self.plan(&candidates);
         report.failed.extend(refused);
         for candidate in order {
@@ -137,6 +142,17 @@ impl Inner {
         self.check_replacement(&[&candidate.manifest])?;
         self.begin_rounds();
         let generation = self.start(&plugin, &turn, candidate, known)?;
+        self.publish(&turn, generation)?;
+        drop(turn);
+        Ok((Handle::new(plugin), true))
+    }
+
+    /// Lets a plugin that is not loaded answer from now on.
+    pub(super) fn publish(
+        &self,
+        turn: &Turn<'_>,
+        generation: Arc<Generation>,
+    ) -> Result<(), Error> {
         let set = self.hold_set();
         // A shutdown that began meanwhile has passed this plugin by, and what it needs may be gone.
         let still = self
@@ -150,8 +166,7 @@ impl Inner {
         let remains = turn.swap(Some(generation));
         drop(set);
         let _ = turn.retire_swapped(remains);
-        drop(turn);
-        Ok((Handle::new(plugin), true))
+        Ok(())
     }
 
     /// Tells and records that a plugin has another build now.

@@ -1,6 +1,7 @@
 //! What changes the set of loaded plugins, from the candidate to the report.
 //!
 //! - [`load`]: a plugin that is not loaded.
+//! - [`builtin`]: what is compiled into the app.
 //! - [`installed`]: what is in the store, as a candidate.
 //! - [`start`]: from a candidate to a generation that stands ready.
 //! - [`upgrade`]: another build in the place of the one that answers.
@@ -12,6 +13,7 @@
 //! - [`unload`]: out it goes.
 //! - [`dependencies`]: what each of them may not break; [`recorded`]: what is written down about it.
 
+mod builtin;
 mod canary;
 mod dependencies;
 mod installed;

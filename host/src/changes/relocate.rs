@@ -17,6 +17,7 @@ use crate::plugin::generation::Generation;
 use crate::plugin::record::Plugin;
 use crate::plugin::turn::Turn;
 use crate::policy::{Placed, Placement, PolicyError};
+use crate::transport::Transport;
 use crate::upgrade::{UpgradeError, Upgraded};
 
 /// Where a build is to go.
@@ -109,6 +110,12 @@ impl Inner {
             return match to {
                 Move::Inline => Err(PolicyError::Program { name: name.clone() }.into()),
                 Move::Apart | Move::Demotion(_) => Ok(None),
+            };
+        }
+        if matches!(current.transport, Transport::Builtin(_)) {
+            return match to {
+                Move::Apart => Err(PolicyError::Builtin { name: name.clone() }.into()),
+                Move::Inline | Move::Demotion(_) => Ok(None),
             };
         }
         let placed = self.place_by_policy(&candidate)?;
@@ -241,18 +248,13 @@ impl Inner {
 
 /// The bytes of a build that is loaded.
 fn known(generation: &Generation) -> Result<Known, Error> {
-    let origin = &generation.origin;
     let missing = || LoadError::Image {
-        path: origin.clone(),
+        path: generation.origin.clone(),
         source: io::ErrorKind::NotFound.into(),
     };
     let image = generation.transport.library().ok_or_else(missing)?;
-    let mut file = image.reopen().map_err(|source| LoadError::Image {
-        path: origin.clone(),
-        source,
-    })?;
     Ok(Known {
-        bytes: Some(Bytes::kept(origin, &mut file)?),
+        bytes: Some(Bytes::of(image)?),
         digest: None,
     })
 }

@@ -60,8 +60,17 @@ impl Inner {
         known: Known,
         placed: Placed,
     ) -> Result<Arc<Generation>, Error> {
-        let loader = &self.setup.loader;
-        let (retained, limit) = (plugin.retained(), loader.limits.retained);
+        let room = self.room(plugin)?;
+        let number = turn.next_number();
+        let mapped = self.setup.loader.open(candidate, known, number, placed)?;
+        let generation = Arc::new(Generation::new(number, candidate, mapped, room));
+        self.make_ready(plugin, turn, candidate, generation)
+    }
+
+    /// The right to map one more image, for a plugin that has not too many already.
+    pub(crate) fn room(&self, plugin: &Plugin) -> Result<Room, Error> {
+        let limits = &self.setup.loader.limits;
+        let (retained, limit) = (plugin.retained(), limits.retained);
         if retained >= limit {
             let name = plugin.name().clone();
             return Err(UpgradeError::NeedsRestart {
@@ -71,13 +80,20 @@ impl Inner {
             }
             .into());
         }
-        let limit = loader.limits.plugins;
+        let limit = limits.plugins;
         let room = Room::take(&self.mapped, limit);
-        let room = room.map_err(|mapped| LoadError::TooMany { mapped, limit })?;
-        let number = turn.next_number();
-        let mapped = loader.open(candidate, known, number, placed)?;
-        let generation = Arc::new(Generation::new(number, candidate, mapped, room));
-        let limit = loader.limits.init;
+        Ok(room.map_err(|mapped| LoadError::TooMany { mapped, limit })?)
+    }
+
+    /// Runs the generation's `init`.
+    pub(crate) fn make_ready(
+        &self,
+        plugin: &Arc<Plugin>,
+        turn: &Turn<'_>,
+        candidate: &Candidate,
+        generation: Arc<Generation>,
+    ) -> Result<Arc<Generation>, Error> {
+        let limit = self.setup.loader.limits.init;
         match self.run(plugin, &generation, Function::Init, Context::new(), limit) {
             Ok(_) => Ok(generation),
             Err(Refusal { code, message }) => {

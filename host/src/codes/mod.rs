@@ -13,6 +13,7 @@ mod abi;
 mod bundle;
 mod call;
 mod command;
+mod contract;
 mod deps;
 mod directory;
 mod hook;
@@ -159,6 +160,7 @@ static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
         abi::ROWS,
         bundle::ROWS,
         command::ROWS,
+        contract::ROWS,
         deps::ROWS,
         call::ROWS,
         directory::ROWS,

@@ -4,6 +4,11 @@ use super::Actor::{Developer, Operator};
 use super::{Code, error, warning};
 
 pub(super) const ROWS: &[Code] = &[
+    error("policy.builtin", Operator, "what is compiled into the app cannot run in a process of its own")
+        .help("unload it, or load a build of it from a file")
+        .text(
+            "The plugin is part of the app: there is no file that a child could map. It answers as before.",
+        ),
     error("policy.denied", Operator, "the policy keeps the plugin out")
         .help("give the plugin another level in the policy of the host")
         .text(

@@ -50,11 +50,18 @@ pub(super) const ROWS: &[Code] = &[
             "The plugin's process ended, and the file that it was started from is another one by now. The host does not start \
              what it did not load: an upgrade says which version it is, and lets you go back.",
         ),
+    error("proc.config_schema", Operator, "the configuration of a plugin does not fit its schema")
+        .help("mend the configuration at the places that the message lists")
+        .text(
+            "The manifest has a JSON Schema for the configuration, and what the operator gives the plugin does not fit, or the \
+             schema itself is not usable. The message lists every place that does not fit, without the values. Without a \
+             configuration the schema is compared with an empty object. The plugin was not started.",
+        ),
     error("proc.dialect", Operator, "a process plugin speaks something that this host does not")
-        .help("use a plugin with the dialect `native` on a Unix socket")
+        .help("use a plugin with the dialect `native` on a Unix socket, or `contracts`")
         .text(
             "The manifest says what the program speaks and on which kind of socket. This host speaks plg's own protocol on Unix \
-             sockets. Nothing was started.",
+             sockets, and `contracts`. Nothing was started.",
         ),
     error("proc.exited", Author, "a plugin's process ended before it listened")
         .help("read the end of its standard error in the message")

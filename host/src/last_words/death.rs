@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use plg_packaging::{Digest, PluginName};
 use semver::Version;
 
-use crate::quarantine::{self, Quarantine};
+use crate::quarantine::{self, Cause, Quarantine};
 
 /// How an earlier host of the same app died.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -89,6 +89,7 @@ impl Death {
                 plugin: culprit.plugin.clone(),
                 version: culprit.version.clone(),
                 reason: self.to_string(),
+                cause: Cause::Crashed,
                 since: self.at,
             };
             tracing::warn!("{}: {}", culprit.plugin, entry.reason);

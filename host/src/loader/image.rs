@@ -100,6 +100,16 @@ impl Bytes {
         })
     }
 
+    /// The bytes of an image.
+    pub(crate) fn of(image: &Image) -> Result<Self, LoadError> {
+        let file = image.reopen();
+        let mut file = file.map_err(|source| LoadError::Image {
+            path: image.origin.clone(),
+            source,
+        })?;
+        Self::kept(&image.origin, &mut file)
+    }
+
     /// Bytes that were taken out of the bundle at `path`.
     pub(crate) fn taken(path: &Path, bytes: Vec<u8>) -> Self {
         Self {

@@ -12,14 +12,16 @@ use super::image::{Bytes, Image, Scratch};
 use super::library::Library;
 use super::preflight::{Facts, Rules, code, preflight};
 use super::probe::Prober;
+use crate::contracts::{Asked, Settings};
 use crate::discovery::Candidate;
 use crate::last_words::{Build, Doing, LastWords, Recorded};
 use crate::limits::Limits;
 use crate::plugin::thread::{HERE, Number};
 use crate::plugin::trial::{Bounds, Trial};
 use crate::policy::{Placed, Placement};
-use crate::quarantine::{self, Quarantine};
+use crate::quarantine::{self, Cause, Quarantine};
 use crate::runner;
+use crate::transport::process::dialect::Dialect;
 use crate::transport::process::program::Program;
 use crate::transport::process::sandbox::{Confinement, Kernel};
 use crate::transport::process::{self, Process, RunRoot, Spawner};
@@ -41,6 +43,8 @@ pub(crate) struct Loader {
     pub(crate) run: Arc<RunRoot>,
     /// What can hold processes to what they may do.
     pub(crate) kernel: Kernel,
+    /// What the operator says about programs.
+    pub(crate) settings: Settings,
     /// The program that serves libraries in processes of their own.
     pub(crate) runner: Option<PathBuf>,
     /// A fault for tests: maps what the preflight refuses.
@@ -116,17 +120,31 @@ impl Loader {
             });
         }
         let manifest = candidate.manifest.clone();
+        let config = self.settings.config(&manifest, path)?;
+        let confinement = self.confinement(&placed, Some(directory));
+        let asked = Asked {
+            manifest: &manifest,
+            process,
+            program: &program,
+            path,
+            confinement: &confinement,
+            root: &self.run,
+            spawner: &self.spawner,
+        };
+        let dialect = self.settings.dialect(&asked, &config)?;
         let build = process::Build {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
             generation,
             program,
+            dialect,
+            config,
             file: path.to_owned(),
             bytes: bytes.as_slice().len() as u64,
             digest,
             given: None,
             idle: process.idle_timeout.map(|idle| idle.duration()),
-            confinement: self.confinement(&placed, Some(directory)),
+            confinement,
             root: self.run.clone(),
             spawner: self.spawner.clone(),
             limits: self.limits.clone(),
@@ -160,7 +178,11 @@ impl Loader {
         })?;
         let manifest = checked_manifest(candidate, &facts, path)?;
         let image = bytes.seal(self.scratch.as_ref())?;
-        self.check_quarantine(&image)?;
+        // One that a process died of can only harm its own.
+        let kept_out = self.kept_out(&image)?;
+        if let Some(entry) = kept_out.filter(|entry| entry.cause != Cause::Crashed) {
+            return Err(quarantined(path, entry));
+        }
         let failed = |source| LoadError::Image {
             path: path.to_owned(),
             source,
@@ -177,6 +199,8 @@ impl Loader {
             version: manifest.version.clone(),
             generation,
             program: Program::runner(runner, runner::arguments(&file, name, &version)),
+            dialect: Dialect::Native,
+            config: serde_json::Map::new(),
             file: path.to_owned(),
             bytes: image.size(),
             digest: digest(&image)?,
@@ -197,7 +221,7 @@ impl Loader {
     }
 
     /// What a build is held to whose own files are below `directory`.
-    fn confinement(&self, placed: &Placed, directory: Option<&Path>) -> Confinement {
+    pub(crate) fn confinement(&self, placed: &Placed, directory: Option<&Path>) -> Confinement {
         let confinement = match placed.placement {
             Placement::Sandboxed => {
                 Confinement::sandboxed(&placed.grants, &placed.resources, self.kernel)
@@ -245,7 +269,15 @@ impl Loader {
         };
         let manifest = checked_manifest(candidate, &facts, path)?;
         let image = bytes.seal(self.scratch.as_ref())?;
-        self.check_quarantine(&image)?;
+        if let Some(entry) = self.kept_out(&image)? {
+            let crashed = entry.cause == Cause::Crashed;
+            if !crashed || placed.insist || !self.may_isolate(&placed) {
+                return Err(quarantined(path, entry));
+            }
+            let image = Bytes::of(&image)?;
+            let placed = placed.isolated(entry.reason);
+            return self.isolate(candidate, image, generation, placed);
+        }
         if let Some(prober) = &self.prober {
             self.probe(prober, &image, &manifest)?;
         }
@@ -352,18 +384,13 @@ impl Loader {
         Ok(Some(Arc::new(Recorded::new(words, &build))))
     }
 
-    fn check_quarantine(&self, image: &Image) -> Result<(), LoadError> {
+    /// Why these bytes are kept out, if they are.
+    fn kept_out(&self, image: &Image) -> Result<Option<quarantine::Entry>, LoadError> {
         // Most of the time there is nothing to compare a digest with.
         if self.quarantine.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        match self.quarantine.contains(&digest(image)?) {
-            None => Ok(()),
-            Some(entry) => Err(LoadError::Quarantined {
-                path: image.origin().to_owned(),
-                reason: entry.reason,
-            }),
-        }
+        Ok(self.quarantine.contains(&digest(image)?))
     }
 
     fn probe(&self, prober: &Prober, image: &Image, manifest: &Manifest) -> Result<(), LoadError> {
@@ -373,6 +400,7 @@ impl Loader {
                 plugin: manifest.name.clone(),
                 version: manifest.version.clone(),
                 reason: format!("its probe {ending}"),
+                cause: Cause::Other,
                 since: SystemTime::now(),
             };
             self.quarantine.add(digest(image)?, entry);
@@ -465,6 +493,13 @@ fn with_labels(
         }
     }
     Ok(manifest)
+}
+
+fn quarantined(path: &Path, entry: quarantine::Entry) -> LoadError {
+    LoadError::Quarantined {
+        path: path.to_owned(),
+        reason: entry.reason,
+    }
 }
 
 fn digest(image: &Image) -> Result<Digest, LoadError> {

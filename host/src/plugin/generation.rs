@@ -129,6 +129,7 @@ impl Generation {
         match &self.transport {
             Transport::InProcess(code) => code.image()?.digest().ok(),
             Transport::Process(process) => Some(process.digest()),
+            Transport::Builtin(_) => None,
         }
     }
 
@@ -140,7 +141,9 @@ impl Generation {
             (None, Transport::Process(process)) => {
                 (File::open(&self.origin)?, Some(process.digest()))
             }
-            (None, Transport::InProcess(_)) => return Err(io::ErrorKind::NotFound.into()),
+            (None, Transport::InProcess(_) | Transport::Builtin(_)) => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
         };
         Ok(Previous {
             manifest: self.manifest.clone(),
@@ -157,6 +160,7 @@ impl Generation {
         match &self.transport {
             Transport::InProcess(code) => Some(code.image()?.size()),
             Transport::Process(process) => Some(process.bytes()),
+            Transport::Builtin(_) => None,
         }
     }
 
@@ -165,7 +169,7 @@ impl Generation {
     pub(crate) fn next(&self) -> Option<u64> {
         match &self.transport {
             Transport::InProcess(code) => code.next(),
-            Transport::Process(_) => None,
+            Transport::Process(_) | Transport::Builtin(_) => None,
         }
     }
 }

@@ -37,6 +37,12 @@ pub enum PolicyError {
         /// The plugin.
         name: PluginName,
     },
+    /// What is compiled into the app cannot run elsewhere.
+    #[error("`{name}` is compiled into the app and cannot run in a process of its own")]
+    Builtin {
+        /// The plugin.
+        name: PluginName,
+    },
 }
 
 impl PolicyError {
@@ -48,6 +54,7 @@ impl PolicyError {
             Self::Permissions { .. } => "policy.permission",
             Self::NoRunner { .. } => "policy.no_runner",
             Self::Program { .. } => "policy.program",
+            Self::Builtin { .. } => "policy.builtin",
         }
     }
 }

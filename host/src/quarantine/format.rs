@@ -20,9 +20,24 @@ pub struct Entry {
     pub version: Version,
     /// What they did, as an operator is told it. Of a long text the first kilobyte is kept.
     pub reason: String,
+    /// What kept them out.
+    #[serde(default)]
+    pub cause: Cause,
     /// Since when they are not loaded.
     #[serde(with = "time")]
     pub since: SystemTime,
+}
+
+/// What keeps bytes out.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// Something else, or nobody knows.
+    #[default]
+    Other,
+    /// A process that had them mapped died of them. In a process of their own they may run.
+    Crashed,
 }
 
 pub(super) type Entries = BTreeMap<Digest, Entry>;

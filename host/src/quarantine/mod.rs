@@ -14,4 +14,4 @@ mod format;
 
 pub use digests::Quarantine;
 pub use error::QuarantineError;
-pub use format::Entry;
+pub use format::{Cause, Entry};

@@ -12,7 +12,7 @@ use semver::Version;
 use super::step::Step;
 use crate::deps::DependencyError;
 use crate::loader::io_code;
-use crate::quarantine::{self, Quarantine};
+use crate::quarantine::{self, Cause, Quarantine};
 
 /// Why the store did not do what was asked for. Unless it says otherwise, nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -224,6 +224,7 @@ impl StoreError {
             plugin: name.clone(),
             version: version.clone(),
             reason: self.to_string(),
+            cause: Cause::Other,
             since: SystemTime::now(),
         };
         quarantine.add(**found, entry);

@@ -1,5 +1,6 @@
 //! How a call reaches a plugin's code.
 
+mod builtin;
 mod in_process;
 pub(crate) mod process;
 #[cfg(test)]
@@ -8,11 +9,15 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plg_plugin_api::abi::status;
+
 use crate::context::Context;
 use crate::context::frame::Call;
+use crate::contracts::Offered;
 use crate::loader::image::Image;
 use crate::plugin::thread::Here;
 
+pub(crate) use builtin::Builtin;
 pub(crate) use in_process::{InProcess, wait};
 use process::Process;
 
@@ -27,6 +32,8 @@ pub(crate) enum Transport {
     InProcess(InProcess),
     /// A process of its own.
     Process(Arc<Process>),
+    /// Compiled into the app.
+    Builtin(Box<Builtin>),
 }
 
 /// Why code that is no longer called is still there. [`Unloaded`](crate::Unloaded) shows it.
@@ -75,6 +82,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.execute(here, context, call, depth),
             Self::Process(process) => far(process, here, context, call, depth),
+            Self::Builtin(code) => code.execute(here, context, call, depth),
         }
     }
 
@@ -98,6 +106,10 @@ impl Transport {
                 process.stop();
                 Ok(())
             }
+            Self::Builtin(code) => {
+                code.stop(here, call);
+                Ok(())
+            }
         }
     }
 
@@ -106,6 +118,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.init(here, context, call),
             Self::Process(process) => Some(process.init(context)),
+            Self::Builtin(code) => code.init(here, context, call),
         }
     }
 
@@ -114,6 +127,16 @@ impl Transport {
         match self {
             Self::InProcess(_) => "in-process",
             Self::Process(_) => "process",
+            Self::Builtin(_) => "builtin",
+        }
+    }
+
+    /// The contracts that it says it offers.
+    pub(crate) fn offered(&self) -> Option<&Offered> {
+        match self {
+            Self::InProcess(_) => None,
+            Self::Process(process) => process.offered(),
+            Self::Builtin(code) => Some(code.offered()),
         }
     }
 
@@ -122,18 +145,19 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.image(),
             Self::Process(process) => process.library(),
+            Self::Builtin(_) => None,
         }
     }
 
     /// Whether the code runs in this process.
     pub(crate) fn is_here(&self) -> bool {
-        matches!(self, Self::InProcess(_))
+        matches!(self, Self::InProcess(_) | Self::Builtin(_))
     }
 
     /// How long nothing went wrong with it, as far as that is watched.
     pub(crate) fn clean_for(&self) -> Duration {
         match self {
-            Self::InProcess(_) => Duration::ZERO,
+            Self::InProcess(_) | Self::Builtin(_) => Duration::ZERO,
             Self::Process(process) => process.clean_for(),
         }
     }
@@ -142,7 +166,7 @@ impl Transport {
     /// who maps it.
     pub(crate) fn shows_labels(&self) -> bool {
         match self {
-            Self::InProcess(_) => true,
+            Self::InProcess(_) | Self::Builtin(_) => true,
             Self::Process(process) => process.library().is_none(),
         }
     }
@@ -151,7 +175,7 @@ impl Transport {
     pub(crate) fn mapped_bytes(&self) -> usize {
         match self {
             Self::InProcess(code) => code.mapped_bytes(),
-            Self::Process(_) => 0,
+            Self::Process(_) | Self::Builtin(_) => 0,
         }
     }
 
@@ -160,6 +184,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.state_version(),
             Self::Process(process) => process.state_version(),
+            Self::Builtin(_) => None,
         }
     }
 
@@ -168,6 +193,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.save(here, context, call),
             Self::Process(process) => Some(process.save(context, call)),
+            Self::Builtin(_) => Some(status::FAILED),
         }
     }
 
@@ -182,6 +208,7 @@ impl Transport {
         match self {
             Self::InProcess(code) => code.restore(here, context, call),
             Self::Process(process) => Some(process.restore(context, call)),
+            Self::Builtin(_) => Some(status::FAILED),
         }
     }
 }

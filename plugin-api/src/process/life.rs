@@ -3,8 +3,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many calls may run at once. What comes over it is answered 503.
-const MAX_CALLS: usize = 240;
+/// How many calls may run at once, at least. What comes over it is answered 503.
+const CALLS: usize = 240;
 /// How long what began may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 /// The same when the host is gone and nobody waits for it.
@@ -15,6 +15,8 @@ const LOST_GRACE: Duration = Duration::from_millis(500);
 pub(super) struct Life {
     state: Mutex<State>,
     changed: Condvar,
+    /// How many calls may run at once.
+    calls: usize,
 }
 
 #[derive(Debug)]
@@ -62,8 +64,11 @@ pub(super) struct Busy<'a> {
 }
 
 impl Life {
-    pub(super) fn new() -> Self {
+    /// A life in which `calls` may run at once, if the host says how many it makes.
+    pub(super) fn new(calls: Option<u32>) -> Self {
+        let calls = usize::try_from(calls.unwrap_or(0)).unwrap_or(usize::MAX);
         Self {
+            calls: calls.max(CALLS),
             state: Mutex::new(State {
                 is_ready: false,
                 requests: 0,
@@ -165,7 +170,7 @@ impl Busy<'_> {
     /// Makes it a call, if calls can be taken and there is room for one.
     pub(super) fn call(&mut self) -> bool {
         let mut state = self.life.lock();
-        let is_open = state.is_ready && state.end.is_none() && state.calls < MAX_CALLS;
+        let is_open = state.is_ready && state.end.is_none() && state.calls < self.life.calls;
         if is_open && !self.is_call {
             state.calls += 1;
             self.is_call = true;

@@ -24,8 +24,10 @@ use super::wire::{self, Config, PROTOCOL, StartLine};
 use super::{connection, log};
 use crate::context::Level;
 
-/// How many connections there may be. What comes over it is answered 503 and closed.
-const MAX_CONNECTIONS: usize = 256;
+/// How many connections there may be, at least. What comes over it is answered 503 and closed.
+const CONNECTIONS: usize = 256;
+/// How many there may be beside those that the host's calls take.
+const SPARE_CONNECTIONS: usize = 64;
 /// How long a plugin may take to end what it began, if the host is gone.
 const LOST_STOP: Duration = Duration::from_millis(300);
 /// How long the program lives on in any case, if the host is gone.
@@ -84,13 +86,15 @@ fn life(plugin: &'static dyn Plugin) -> Result<Ended, Refusal> {
     })?;
     let served: &'static Served<'static> = Box::leak(Box::new(Served {
         plugin,
-        life: Life::new(),
+        life: Life::new(config.calls),
         calls: Calls::default(),
         token: config.token.clone(),
     }));
     spawn("plg-host-gone", move || follow_host(&served.life))?;
     spawn("plg-signals", move || follow_signals(signals, &served.life))?;
-    spawn("plg-accept", move || accept(&listener, served))?;
+    let calls = usize::try_from(config.calls.unwrap_or(0)).unwrap_or(usize::MAX);
+    let limit = calls.saturating_add(SPARE_CONNECTIONS).max(CONNECTIONS);
+    spawn("plg-accept", move || accept(&listener, served, limit))?;
     print_start(&config, plugin, address)?;
 
     let idle = config.idle_ms.map(Duration::from_millis);
@@ -211,8 +215,8 @@ fn follow_signals(mut signals: Signals, life: &Life) {
     }
 }
 
-fn accept(listener: &Listener, served: &'static Served<'static>) {
-    static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
+fn accept(listener: &Listener, served: &'static Served<'static>, limit: usize) {
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
     loop {
         let Ok(stream) = listener.accept() else {
@@ -220,8 +224,8 @@ fn accept(listener: &Listener, served: &'static Served<'static>) {
             thread::sleep(Duration::from_millis(20));
             continue;
         };
-        if CONNECTIONS.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
-            CONNECTIONS.fetch_sub(1, Ordering::SeqCst);
+        if TAKEN.fetch_add(1, Ordering::SeqCst) >= limit {
+            TAKEN.fetch_sub(1, Ordering::SeqCst);
             refuse(&stream);
             continue;
         }
@@ -230,11 +234,11 @@ fn accept(listener: &Listener, served: &'static Served<'static>) {
             let stream = stream.clone();
             move || {
                 connection::serve(served, &stream);
-                CONNECTIONS.fetch_sub(1, Ordering::SeqCst);
+                TAKEN.fetch_sub(1, Ordering::SeqCst);
             }
         });
         if spawned.is_err() {
-            CONNECTIONS.fetch_sub(1, Ordering::SeqCst);
+            TAKEN.fetch_sub(1, Ordering::SeqCst);
             refuse(&stream);
         }
     }

@@ -66,6 +66,9 @@ pub struct Config {
     /// After how many milliseconds without a call the plugin may exit; never without.
     #[serde(default)]
     pub idle_ms: Option<u64>,
+    /// How many calls the host makes at once, at most, if it says so.
+    #[serde(default)]
+    pub calls: Option<u32>,
     /// The operator's configuration for this plugin.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,

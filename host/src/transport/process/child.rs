@@ -1,5 +1,6 @@
 //! A running child: its signals, its end, and what is left of it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, geteuid, getpgid, kill_process_group, pidfd_open,
@@ -82,10 +85,20 @@ impl Fate {
         if let Reaped::Not(child) = &mut *state {
             // Nobody has waited for it, so its number is still its own, and that of its group.
             kill_group(self.pid);
+            self.release_all();
             // An app that ignores SIGCHLD has the kernel reap, and the status is lost.
             let ending = Ending(child.wait().ok());
             *state = Reaped::Yes(ending);
             self.ended.notify_all();
+        }
+    }
+
+    /// Waits until all threads of a dying child have ended.
+    fn release_all(&self) {
+        let limit = Timespec::try_from(SOON).ok();
+        let mut ended = [PollFd::new(&self.process, PollFlags::IN)];
+        while let Ok(0) | Err(Errno::INTR) = poll(&mut ended, limit.as_ref()) {
+            self.release();
         }
     }
 
@@ -146,8 +159,36 @@ impl Fate {
     /// Whether the other end of a connection is the child or one of its group.
     pub(super) fn is_peer(&self, socket: impl AsFd) -> io::Result<bool> {
         let peer = socket_peercred(socket)?;
-        let in_group = || getpgid(Some(peer.pid)).is_ok_and(|group| group == self.pid);
-        Ok(peer.uid == geteuid() && (peer.pid == self.pid || in_group()))
+        Ok(peer.uid == geteuid() && self.is_member(peer.pid))
+    }
+
+    /// The sockets of the child and of its group, as links in `/proc` name them.
+    pub(super) fn sockets(&self) -> io::Result<BTreeSet<String>> {
+        let mut sockets = BTreeSet::new();
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let number = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            let pid = number.and_then(Pid::from_raw);
+            if !pid.is_some_and(|pid| self.is_member(pid)) {
+                continue;
+            }
+            // It may have ended meanwhile.
+            let Ok(files) = fs::read_dir(entry.path().join("fd")) else {
+                continue;
+            };
+            let links = files
+                .flatten()
+                .filter_map(|file| fs::read_link(file.path()).ok());
+            let links = links.filter_map(|link| link.into_os_string().into_string().ok());
+            sockets.extend(links.filter(|link| link.starts_with("socket:")));
+        }
+        Ok(sockets)
+    }
+
+    fn is_member(&self, pid: Pid) -> bool {
+        pid == self.pid || getpgid(Some(pid)).is_ok_and(|group| group == self.pid)
     }
 
     fn lock(&self) -> MutexGuard<'_, Reaped> {

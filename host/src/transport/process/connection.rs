@@ -1,8 +1,9 @@
 //! A connection to a child, and how long somebody waits on it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
-    send, socket_with,
+    send, socket_with, sockopt,
 };
 
 use super::child::Fate;
@@ -24,6 +25,15 @@ pub(super) struct Connection {
     pub(super) buffer: Vec<u8>,
     /// Whether the other end was closed before it had read everything.
     pub(super) unread: bool,
+}
+
+/// Where a child listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Address {
+    /// A socket in the file system.
+    Unix(PathBuf),
+    /// A port of loopback: the addresses are tried in turn.
+    Tcp(Vec<SocketAddr>),
 }
 
 /// Until when somebody waits for a child.
@@ -41,8 +51,54 @@ const ALIVE: Duration = Duration::from_millis(500);
 const PIECE: usize = 32 << 10;
 
 impl Connection {
-    /// Connects to the child at `path`.
-    pub(super) fn open(path: &Path, until: &Until<'_>) -> Result<Self, ProcessError> {
+    /// Connects to the child.
+    pub(super) fn open(address: &Address, until: &Until<'_>) -> Result<Self, ProcessError> {
+        match address {
+            Address::Unix(path) => Self::open_unix(path, until),
+            Address::Tcp(addresses) => {
+                let mut last = ProcessError::unsent("it listens nowhere");
+                for address in addresses {
+                    match Self::open_tcp(*address, until) {
+                        Err(error @ ProcessError::Unavailable { .. }) => last = error,
+                        outcome => return outcome,
+                    }
+                }
+                Err(last)
+            }
+        }
+    }
+
+    fn open_tcp(address: SocketAddr, until: &Until<'_>) -> Result<Self, ProcessError> {
+        let silent = |error: Errno| {
+            ProcessError::unsent(format!("its process does not answer at {address}: {error}"))
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let family = if address.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        };
+        let socket = socket_with(family, SocketType::STREAM, flags, None)
+            .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
+        match connect(&socket, &address) {
+            Ok(()) => {}
+            Err(Errno::INPROGRESS | Errno::INTR) => {
+                until.wait(&socket, PollFlags::OUT)?;
+                let error = sockopt::socket_error(&socket).map_err(silent)?;
+                error.map_err(silent)?;
+            }
+            Err(error) => return Err(silent(error)),
+        }
+        // Small requests go out at once.
+        sockopt::set_tcp_nodelay(&socket, true).map_err(silent)?;
+        Ok(Self {
+            socket,
+            buffer: Vec::new(),
+            unread: false,
+        })
+    }
+
+    fn open_unix(path: &Path, until: &Until<'_>) -> Result<Self, ProcessError> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
             .map_err(|error| ProcessError::Descriptors(error.into()))?;

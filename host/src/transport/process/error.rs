@@ -20,7 +20,7 @@ pub(crate) enum ProcessError {
     Descriptors(io::Error),
     #[error("it cannot be sandboxed: {0}")]
     Sandbox(String),
-    #[error("{found} is not supported, expected `native` over `unix`")]
+    #[error("{found} is not supported, expected `native` over `unix`, or `contracts`")]
     Dialect { found: String },
     #[error("`{}` is not the file that was loaded", path.display())]
     Changed { path: PathBuf },
@@ -176,6 +176,12 @@ impl Ending {
     /// Whether it ended because it wanted to, and nothing was wrong.
     pub(super) fn is_success(self) -> bool {
         self.0.is_some_and(|status| status.success())
+    }
+
+    /// Whether a signal ended it.
+    pub(super) fn was_killed(self) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        self.0.is_some_and(|status| status.signal().is_some())
     }
 }
 

@@ -16,7 +16,8 @@ use plg_plugin_api::process::wire::{self, Config, PROTOCOL, StartLine};
 use semver::Version;
 
 use super::child::{Child, Fate};
-use super::connection::{Connection, Until};
+use super::connection::{Address, Connection, Until};
+use super::dialect::{Dialect, Told, Traces};
 use super::error::ProcessError;
 use super::http::{self, Answer};
 use super::output::{First, Minder, Output};
@@ -34,6 +35,9 @@ pub(crate) struct Build {
     pub(crate) version: Version,
     pub(crate) generation: u64,
     pub(crate) program: Program,
+    pub(crate) dialect: Dialect,
+    /// The operator's configuration.
+    pub(crate) config: serde_json::Map<String, serde_json::Value>,
     /// The file that it is known by, with its size and what was in it.
     pub(crate) file: PathBuf,
     pub(crate) bytes: u64,
@@ -63,17 +67,20 @@ pub(super) struct Running {
     pub(super) state: Option<u32>,
     /// Ends before its directory goes.
     pub(super) child: Child,
-    directory: RunDirectory,
+    address: Address,
+    _directory: RunDirectory,
+    _traces: Traces,
+    /// How many connections are kept for the next calls: a child may take a closed one for one of those that it
+    /// has to serve, until it notices.
+    most: usize,
     /// Connections that nobody uses just now.
     pool: Mutex<Vec<Connection>>,
 }
 
 /// The variables that a child is given, if the host has them.
 const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
-/// Connections that are kept for the next calls.
-const POOL: usize = 16;
 /// How often a child that is not ready yet is asked again.
-const READY: Duration = Duration::from_millis(10);
+pub(super) const READY: Duration = Duration::from_millis(10);
 /// How long a child may take to answer that it ends.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 /// The most bytes of the body of an answer that says nothing.
@@ -86,6 +93,15 @@ impl Build {
             self.check_file()?;
         }
         let directory = self.root.create()?;
+        let start = Instant::now();
+        let running = self.dialect.launch(self, directory)?;
+        let patience = self.dialect.patience(&self.limits);
+        running.become_ready(&self.dialect, patience.saturating_sub(start.elapsed()))?;
+        Ok(running)
+    }
+
+    /// Starts a child that speaks plg's own dialect, and waits for its start line.
+    pub(super) fn launch_native(&self, directory: RunDirectory) -> Result<Running, ProcessError> {
         let nonce = run_directory::random().map_err(|source| ProcessError::RunDirectory {
             path: directory.socket(),
             source,
@@ -98,20 +114,21 @@ impl Build {
             address: format!("unix:{}", directory.socket().display()),
             token: None,
             idle_ms: self.idle.and_then(|idle| idle.as_millis().try_into().ok()),
-            config: serde_json::Map::new(),
+            calls: u32::try_from(self.limits.in_flight).ok(),
+            config: self.config.clone(),
         };
-        let start = Instant::now();
-        let (child, first) = self.spawn(&directory, &config)?;
-        let state = self.shake_hands(&child, &config, &first)?;
-        let running = Running {
+        let mut line = wire::encode(&config, wire::MAX_CONFIG - 1)
+            .map_err(|error| ProcessError::TooLarge(format!("the configuration: {error}")))?;
+        line.push(b'\n');
+        let told = Told::line(line);
+        let (child, first) = self.spawn(&directory, &told)?;
+        let line = self.first_line(&child, &first)?;
+        let state = self.shake_hands(&child, &config, &line)?;
+        let address = Address::Unix(directory.socket());
+        Ok(Running {
             state,
-            child,
-            directory,
-            pool: Mutex::default(),
-        };
-        let left = self.limits.start.saturating_sub(start.elapsed());
-        running.become_ready(left)?;
-        Ok(running)
+            ..Running::new(self, child, address, directory, told.traces)
+        })
     }
 
     /// The file has to be the one that was loaded.
@@ -130,33 +147,19 @@ impl Build {
         }
     }
 
-    fn spawn(
+    pub(super) fn spawn(
         &self,
         directory: &RunDirectory,
-        config: &Config,
+        told: &Told,
     ) -> Result<(Child, mpsc::Receiver<First>), ProcessError> {
         let failed = |source| ProcessError::Spawn {
             program: self.program.path.clone(),
             source,
         };
         program::check_format(&self.program.path).map_err(failed)?;
-        let mut line = wire::encode(config, wire::MAX_CONFIG - 1)
-            .map_err(|error| ProcessError::TooLarge(format!("the configuration: {error}")))?;
-        line.push(b'\n');
-        let mut command = Command::new(&self.program.path);
-        command
-            .args(&self.program.args)
-            .env_clear()
-            .envs(
-                ENVIRONMENT
-                    .iter()
-                    .filter_map(|name| Some((name, env::var_os(name)?))),
-            )
-            .envs(self.confinement.variables(&directory.work()))
-            .current_dir(directory.work())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let mut command = command(&self.program, directory);
+        command.args(&told.args);
+        command.envs(self.confinement.variables(&directory.work()));
         let barrier = self
             .confinement
             .barrier(&self.program.path, directory.path())?;
@@ -165,7 +168,7 @@ impl Build {
         let mut child = spawned.map_err(failed)?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let fate = Arc::new(Fate::new(child).map_err(failed)?);
-        let (told, first) = mpsc::channel();
+        let (teller, first) = mpsc::channel();
         let mut child = Child {
             held: Held::new(&self.confinement, fate.pid()),
             fate,
@@ -177,63 +180,75 @@ impl Build {
             return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
         };
         let (fate, output) = (child.fate.clone(), child.output.clone());
-        let name = self.name.clone();
+        let (name, is_start) = (self.name.clone(), told.is_start);
         let listener = tracing::dispatcher::get_default(Clone::clone);
         let mind = move || {
             let minder = Minder {
                 plugin: name.as_str(),
                 fate: &fate,
                 output: &output,
-                first: Some(told),
+                first: Some(teller),
+                is_start,
             };
             tracing::dispatcher::with_default(&listener, || minder.run(out, err));
         };
         let minder = thread::Builder::new().name("plg-minder".to_owned());
         child.minder = Some(minder.spawn(mind).map_err(failed)?);
         // One that has ended already is noticed by the line that does not come.
-        let _ = lifeline.write_all(&line);
+        let _ = lifeline.write_all(&told.line);
         child.lifeline = Some(lifeline);
         Ok((child, first))
     }
 
-    /// Waits for the start line, which has to say what the configuration says. It says besides which state the
-    /// child hands over.
-    fn shake_hands(
+    /// Waits for the start line.
+    pub(super) fn first_line(
         &self,
         child: &Child,
-        config: &Config,
         first: &mpsc::Receiver<First>,
-    ) -> Result<Option<u32>, ProcessError> {
-        let limit = self.limits.start;
+    ) -> Result<Vec<u8>, ProcessError> {
+        let limit = self.dialect.patience(&self.limits);
         let handshake = |problem: String| ProcessError::Handshake {
             problem,
             stderr: child.output.errors(),
         };
-        let line = match first.recv_timeout(limit) {
-            Ok(First::Line(line)) => line,
+        match first.recv_timeout(limit) {
+            Ok(First::Line(line)) => Ok(line),
             Ok(First::TooLong) => {
                 let limit = wire::MAX_START;
-                return Err(handshake(format!("no line ends within {limit} bytes")));
+                Err(handshake(format!("no line ends within {limit} bytes")))
             }
             Ok(First::Closed) | Err(RecvTimeoutError::Disconnected) => {
                 let ending = child.fate.wait(LAST_WORDS);
                 child.output.wait_for_end(LAST_WORDS);
                 let stderr = child.output.errors();
-                return Err(match ending {
+                Err(match ending {
                     Some(ending) => {
                         let ending = child.held.tell(ending);
                         ProcessError::Exited { ending, stderr }
                     }
                     None => handshake("it closed its standard output".to_owned()),
-                });
+                })
             }
             Err(RecvTimeoutError::Timeout) => {
                 let stderr = child.output.errors();
-                return Err(ProcessError::HandshakeTimeout { limit, stderr });
+                Err(ProcessError::HandshakeTimeout { limit, stderr })
             }
-        };
+        }
+    }
+
+    /// Reads the start line, which has to say what the configuration says. It says besides which state the
+    /// child hands over.
+    fn shake_hands(
+        &self,
+        child: &Child,
+        config: &Config,
+        line: &[u8],
+    ) -> Result<Option<u32>, ProcessError> {
         let line: StartLine =
-            wire::decode(&line, wire::MAX_START).map_err(|error| handshake(error.to_string()))?;
+            wire::decode(line, wire::MAX_START).map_err(|error| ProcessError::Handshake {
+                problem: error.to_string(),
+                stderr: child.output.errors(),
+            })?;
         let version = self.version.to_string();
         let (said, wanted) = (line.plg.to_string(), config.protocol.to_string());
         let pairs = [
@@ -259,7 +274,42 @@ impl Build {
     }
 }
 
+/// What is run, and what it gets of the host.
+pub(super) fn command(program: &Program, directory: &RunDirectory) -> Command {
+    let environment = ENVIRONMENT
+        .iter()
+        .filter_map(|name| Some((name, env::var_os(name)?)));
+    let mut command = Command::new(&program.path);
+    command
+        .args(&program.args)
+        .env_clear()
+        .envs(environment)
+        .current_dir(directory.work())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
 impl Running {
+    pub(super) fn new(
+        build: &Build,
+        child: Child,
+        address: Address,
+        directory: RunDirectory,
+        traces: Traces,
+    ) -> Self {
+        Self {
+            state: None,
+            child,
+            address,
+            _directory: directory,
+            _traces: traces,
+            most: build.limits.in_flight,
+            pool: Mutex::default(),
+        }
+    }
+
     /// A connection that nobody uses.
     pub(super) fn connect(&self, until: &Until<'_>) -> Result<Connection, ProcessError> {
         while let Some(connection) = self.pool().pop() {
@@ -267,14 +317,14 @@ impl Running {
                 return Ok(connection);
             }
         }
-        Connection::open(&self.directory.socket(), until)
+        Connection::open(&self.address, until)
     }
 
     /// Keeps a connection for the next call, if it can be used again.
     pub(super) fn give_back(&self, connection: Connection, answer: &Answer) {
         if answer.leaves_open(&connection) {
             let mut pool = self.pool();
-            if pool.len() < POOL {
+            if pool.len() < self.most {
                 pool.push(connection);
             }
         }
@@ -296,25 +346,31 @@ impl Running {
         Ok(answer.status)
     }
 
-    fn become_ready(&self, limit: Duration) -> Result<(), ProcessError> {
+    fn become_ready(&self, dialect: &Dialect, limit: Duration) -> Result<(), ProcessError> {
         let until = Until::within(limit, &self.child.fate);
         loop {
-            let why = match self.tell("GET", "/healthz", b"", &until) {
+            let answer = self.tell("GET", "/healthz", b"", &until);
+            if let Some(pause) = dialect.asks_again(&answer)
+                && until.check().is_ok()
+                && self.child.fate.wait(pause).is_none()
+            {
+                continue;
+            }
+            let ending = match answer {
                 Ok(200) => return Ok(()),
-                Ok(503) if until.check().is_ok() => {
-                    thread::sleep(READY);
-                    continue;
-                }
+                Ok(_) => self.child.fate.ending(),
+                Err(ProcessError::Over) => None,
+                Err(_) => self.child.fate.wait(LAST_WORDS),
+            };
+            if let Some(ending) = ending {
+                let stderr = self.child.output.errors();
+                let ending = self.child.held.tell(ending);
+                return Err(ProcessError::Exited { ending, stderr });
+            }
+            let why = match answer {
                 Ok(status) => format!("`/healthz` answered {status}"),
                 Err(ProcessError::Over) => format!("no answer from `/healthz` within {limit:?}"),
-                Err(error) => match self.child.fate.wait(LAST_WORDS) {
-                    Some(ending) => {
-                        let stderr = self.child.output.errors();
-                        let ending = self.child.held.tell(ending);
-                        return Err(ProcessError::Exited { ending, stderr });
-                    }
-                    None => error.to_string(),
-                },
+                Err(error) => error.to_string(),
             };
             return Err(ProcessError::Unhealthy { why });
         }

@@ -12,11 +12,13 @@
 //! - [`run_directory`]: where its socket is.
 //! - [`connection`], [`http`]: requests and answers.
 //! - [`exchange`]: one call.
+//! - [`dialect`]: what a program speaks, where that is not plg's own.
 //! - [`error`]: why something of this failed.
 
 mod before_exec;
 mod child;
 mod connection;
+pub(crate) mod dialect;
 mod error;
 mod exchange;
 mod http;

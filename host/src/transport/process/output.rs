@@ -46,6 +46,8 @@ pub(super) struct Minder<'a> {
     pub(super) output: &'a Output,
     /// Told the first line, once.
     pub(super) first: Option<Sender<First>>,
+    /// Whether a line is one to tell; those before it are passed over.
+    pub(super) is_start: fn(&[u8]) -> bool,
 }
 
 /// How much of the errors is kept.
@@ -84,7 +86,7 @@ impl Output {
         self.all_read.notify_all();
     }
 
-    fn keep(&self, bytes: &[u8]) {
+    pub(super) fn keep(&self, bytes: &[u8]) {
         let mut kept = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(bytes);
         let over = kept.len().saturating_sub(KEPT);
@@ -164,29 +166,33 @@ impl Minder<'_> {
         self.tell(First::Closed);
     }
 
-    /// Takes from standard output: the first line, and nothing else.
-    fn take(&mut self, bytes: &[u8], line: &mut Vec<u8>) {
-        let rest = if self.first.is_none() {
-            bytes.len()
-        } else {
+    /// Takes from standard output: the start line, and nothing else.
+    fn take(&mut self, mut bytes: &[u8], line: &mut Vec<u8>) {
+        while self.first.is_some() && !bytes.is_empty() {
             match bytes.iter().position(|byte| *byte == b'\n') {
                 Some(end) if line.len() + end < MAX_START => {
                     line.extend(&bytes[..end]);
-                    self.tell(First::Line(std::mem::take(line)));
-                    bytes.len() - end - 1
+                    bytes = &bytes[end + 1..];
+                    let line = std::mem::take(line);
+                    if (self.is_start)(&line) {
+                        self.tell(First::Line(line));
+                    } else {
+                        self.drop_bytes(line.len() + 1);
+                    }
                 }
                 None if line.len() + bytes.len() < MAX_START => {
                     line.extend(bytes);
-                    0
+                    bytes = &[];
                 }
-                _ => {
-                    self.tell(First::TooLong);
-                    bytes.len()
-                }
+                _ => self.tell(First::TooLong),
             }
-        };
-        let rest = u64::try_from(rest).unwrap_or(u64::MAX);
-        self.output.dropped.fetch_add(rest, Ordering::Relaxed);
+        }
+        self.drop_bytes(bytes.len());
+    }
+
+    fn drop_bytes(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.output.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
     fn tell(&mut self, first: First) {
@@ -198,7 +204,7 @@ impl Minder<'_> {
 }
 
 /// Lines of standard error on their way to the log.
-struct Log<'a> {
+pub(super) struct Log<'a> {
     plugin: &'a str,
     line: Vec<u8>,
     /// Whether the rest of the line is passed over.
@@ -210,7 +216,7 @@ struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    fn new(plugin: &'a str) -> Self {
+    pub(super) fn new(plugin: &'a str) -> Self {
         Self {
             plugin,
             line: Vec::new(),
@@ -222,7 +228,8 @@ impl<'a> Log<'a> {
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    /// Logs the lines that end in `bytes`.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = match part {
                 [text @ .., b'\n'] => (text, true),
@@ -238,7 +245,7 @@ impl<'a> Log<'a> {
     }
 
     /// Logs the line that began.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         let line = std::mem::take(&mut self.line);
         let cut = std::mem::take(&mut self.cut);
         let text = String::from_utf8_lossy(&line);
@@ -277,9 +284,11 @@ fn structured(line: &str) -> Option<(String, String, String)> {
     }
     let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).ok()?;
     let text = |value: serde_json::Value| value.as_str().map(str::to_owned);
-    let level = object.remove("level").and_then(text)?;
+    // Go's `slog` writes levels in capitals, and calls the message `msg`.
+    let level = object.remove("level").and_then(text)?.to_ascii_lowercase();
     let known = ["error", "warn", "info", "debug", "trace"].contains(&level.as_str());
-    let message = object.remove("message").and_then(text)?;
+    let message = object.remove("message").or_else(|| object.remove("msg"));
+    let message = message.and_then(text)?;
     let fields = if object.is_empty() {
         String::new()
     } else {
@@ -299,14 +308,14 @@ fn write(plugin: &str, level: &str, message: &str, fields: &str) {
 }
 
 /// A stream that is read when there is something, or none if it cannot be made one.
-fn nonblocking<S: std::os::fd::AsFd>(stream: S) -> Option<S> {
+pub(super) fn nonblocking<S: std::os::fd::AsFd>(stream: S) -> Option<S> {
     let flags = fcntl_getfl(&stream).ok()?;
     fcntl_setfl(&stream, flags | OFlags::NONBLOCK).ok()?;
     Some(stream)
 }
 
 /// Reads a piece of what is there; a stream that has ended is dropped.
-fn read(stream: &mut Option<impl Read>, mut take: impl FnMut(&[u8])) {
+pub(super) fn read(stream: &mut Option<impl Read>, mut take: impl FnMut(&[u8])) {
     let Some(open) = stream else {
         return;
     };

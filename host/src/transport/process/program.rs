@@ -34,11 +34,12 @@ impl Program {
     ///
     /// When it speaks something else, or is nowhere.
     pub(crate) fn find(directory: &Path, process: &Process) -> Result<Self, ProcessError> {
-        if process.dialect != Dialect::Native {
+        let is_native = process.dialect == Dialect::Native;
+        if !is_native && process.dialect != Dialect::Contracts {
             let found = format!("the dialect `{}`", process.dialect.as_str());
             return Err(ProcessError::Dialect { found });
         }
-        if process.transport == Some(SocketKind::Tcp) {
+        if is_native && process.transport == Some(SocketKind::Tcp) {
             let found = "the transport `tcp`".to_owned();
             return Err(ProcessError::Dialect { found });
         }

@@ -12,11 +12,12 @@ use plg_plugin_api::process::wire::Fault;
 
 pub(crate) use super::launch::{Build, Given};
 
-use super::error::{Ending, ProcessError, Said};
+use super::error::{ProcessError, Said};
 use super::exchange::{Exchange, Question};
 use super::launch::{LAST_WORDS, Running};
 use crate::context::frame::{Call, Nested};
 use crate::context::{Cancel, Context};
+use crate::contracts::Offered;
 use crate::loader::image::Image;
 use crate::plugin::thread::Here;
 
@@ -150,6 +151,11 @@ impl Process {
         self.build.bytes
     }
 
+    /// The contracts that it says it offers.
+    pub(crate) fn offered(&self) -> Option<&Offered> {
+        self.build.dialect.offered()
+    }
+
     fn call(
         &self,
         context: &mut Context,
@@ -168,7 +174,7 @@ impl Process {
                 call,
                 depth,
             };
-            let error = match exchange.run(context) {
+            let error = match self.build.dialect.call(&exchange, context) {
                 Err(error @ (ProcessError::Unavailable { .. } | ProcessError::Refused)) => error,
                 outcome => return outcome,
             };
@@ -184,7 +190,8 @@ impl Process {
             let limit = left.map_or(limit, |left| left.min(limit));
             let ending = running.child.fate.wait(limit);
             // Who ends well has answered all that it began.
-            let is_unsent = error.is_unsent() || ending.is_some_and(Ending::is_success);
+            let answered = ending.is_some_and(|ending| self.build.dialect.has_answered(ending));
+            let is_unsent = error.is_unsent() || answered;
             if is_unsent && std::mem::take(&mut again) {
                 continue;
             }
@@ -346,8 +353,8 @@ impl Process {
         };
         let lived = running.child.fate.since.elapsed();
         let ending = running.child.fate.ending();
-        let may = self.build.idle.is_some_and(|idle| lived >= idle);
-        if may && ending.is_some_and(|ending| ending.is_success()) {
+        let (dialect, idle) = (&self.build.dialect, self.build.idle);
+        if ending.is_some_and(|ending| dialect.was_idle(idle, lived, ending)) {
             state.starts.pop_back();
             state.failures = 0;
             return;
