@@ -9,7 +9,7 @@ use plg_packaging::PluginName;
 use crate::contracts::{ContractOptions, Settings};
 use crate::discovery::{self, DiscoverError};
 use crate::error::Error;
-use crate::events::{Hook, HookOptions};
+use crate::events::{Hook, HookOptions, Hooks};
 use crate::history::History;
 use crate::host::{Host, HostError};
 use crate::last_words::{self, Death, LastWords};
@@ -268,6 +268,7 @@ impl Builder {
             }
             None => None,
         };
+        let hooks = Hooks::new(limits.hook);
         let mut rules = self.rules;
         rules.glibc = rules.glibc.or_else(library::glibc);
         let host = Host::new(Setup {
@@ -285,6 +286,8 @@ impl Builder {
                 spawner: Arc::default(),
                 run: Arc::new(RunRoot::new(self.run_directory)),
                 kernel: self.faults.kernel(),
+                pulse: Arc::default(),
+                hooks,
                 settings: self.settings,
                 runner: self.runner,
                 unchecked: self.faults.unsettled,

@@ -4,6 +4,7 @@ use plg_packaging::{PluginName, TextError};
 use thiserror::Error;
 
 use crate::codes;
+use crate::endpoint::HttpError;
 
 /// A call that failed, and of what.
 #[derive(Debug, Error)]
@@ -88,6 +89,12 @@ pub enum CallFailure {
         /// The hook's reason.
         reason: String,
     },
+    /// A request for the plugin's own endpoints was not passed on.
+    #[error("was not asked for: {source}")]
+    Http {
+        /// Why.
+        source: HttpError,
+    },
     /// The plugin is not loaded any more.
     #[error("cannot be called: the plugin is not loaded")]
     Unloaded,
@@ -114,6 +121,7 @@ impl CallError {
             CallFailure::Overloaded { .. } => "call.overloaded",
             CallFailure::Vetoed { .. } => "hook.vetoed",
             CallFailure::Depth { .. } => "call.depth",
+            CallFailure::Http { source } => source.code(),
             CallFailure::Unloaded => "plugin.unloaded",
             CallFailure::TooManyThreads => "call.threads",
         }

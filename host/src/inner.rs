@@ -54,7 +54,7 @@ pub(crate) struct Inner {
 impl Inner {
     pub(crate) fn new(setup: Setup) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
-            hooks: Hooks::new(setup.loader.limits.hook),
+            hooks: setup.loader.hooks.clone(),
             workers: Workers::new(),
             waits: Arc::default(),
             setup,

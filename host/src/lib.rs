@@ -54,6 +54,7 @@ mod context;
 mod contracts;
 pub mod deps;
 mod discovery;
+mod endpoint;
 mod error;
 mod events;
 mod failed_builds;
@@ -92,6 +93,7 @@ pub use contracts::{
     Offer, SkippedProgram,
 };
 pub use discovery::{Candidate, DiscoverError, Discovery, MANIFEST};
+pub use endpoint::{HttpError, HttpRequest, HttpResponse};
 pub use error::Error;
 pub use events::{Calls, Event, Events, Hook, HookOptions, Phase, Step, Subscription, Verdict};
 pub use host::{Host, HostError, LoadReport};
@@ -106,6 +108,7 @@ pub use plugin::{
     LostThread, PluginSnapshot, RetainedSnapshot, ReturnPolicy, Unloaded,
 };
 pub use transport::Reason;
+pub use transport::process::ProcessSnapshot;
 pub use transport::process::sandbox::{Grant, Resources};
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded};
 #[cfg(feature = "watch")]

@@ -40,7 +40,22 @@ pub struct Limits {
     pub start: Duration,
     /// How long a plugin's process may take to end before it is killed.
     pub grace: Duration,
-    /// How long a probe may take.
+    /// How often a plugin's process is asked whether it is well, while it has calls and once after the last of
+    /// them. One that was not well three times in a row is killed. `Duration::MAX` never asks.
+    pub probe_every: Duration,
+    /// How long that may take each time.
+    pub probe_timeout: Duration,
+    /// With so many starts of a plugin's process within [`restarts_within`](Self::restarts_within) it is given up
+    /// until it is loaded again. Ends for want of calls do not count.
+    pub restarts: usize,
+    /// Within how long they count, and how long a process has to live to be one that works.
+    pub restarts_within: Duration,
+    /// How long after a bad end a plugin's process may be started again; it doubles each time.
+    pub back_off: Duration,
+    /// How long at most. With [`restarts`](Self::restarts) pauses that together take longer than
+    /// [`restarts_within`](Self::restarts_within), a process is never given up.
+    pub back_off_most: Duration,
+    /// How long a probe of an image may take.
     pub probe: Duration,
     /// Calls inside one plugin at once; further ones wait.
     pub in_flight: usize,
@@ -78,6 +93,12 @@ impl Default for Limits {
             stop: Duration::from_secs(2),
             start: Duration::from_secs(5),
             grace: Duration::from_secs(5),
+            probe_every: Duration::from_secs(10),
+            probe_timeout: Duration::from_secs(2),
+            restarts: 5,
+            restarts_within: Duration::from_secs(60),
+            back_off: Duration::from_millis(100),
+            back_off_most: Duration::from_secs(30),
             probe: Duration::from_secs(2),
             in_flight: 64,
             queue: 256,

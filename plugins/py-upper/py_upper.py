@@ -1,6 +1,6 @@
 """Changes text to upper case: a plugin that is a program of its own. host/PROTOCOL.md says how."""
 
-import base64, hmac, json, math, os, signal, socketserver, sys, threading, time
+import base64, hmac, json, math, os, signal, socket, socketserver, sys, threading, time
 from http.server import BaseHTTPRequestHandler
 
 MAX_BODY = 16 << 20
@@ -194,7 +194,11 @@ class UnixServer(Calls, socketserver.ThreadingMixIn, socketserver.UnixStreamServ
 
 
 class TcpServer(Calls, socketserver.ThreadingMixIn, socketserver.TCPServer):
-    pass
+    def get_request(self):
+        connection, peer = super().get_request()
+        # An answer is written in several pieces, of which none is to wait for the others.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection, peer
 
 
 def follow_host():

@@ -1,6 +1,6 @@
 //! What changes may not break: plugins that depend on each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use plg_packaging::{Manifest, PluginName};
@@ -92,6 +92,25 @@ impl Inner {
             .into_iter()
             .filter_map(|place| plugins[place].take())
             .collect()
+    }
+
+    /// Every plugin there ever was, in groups: each after all that need one of it, and no two of a group need each
+    /// other.
+    pub(crate) fn in_unload_levels(&self) -> Vec<Vec<Arc<Plugin>>> {
+        let loaded = self.loaded_packages();
+        let mut levels: Vec<Vec<Arc<Plugin>>> = Vec::new();
+        let mut level_of: BTreeMap<PluginName, usize> = BTreeMap::new();
+        for plugin in self.in_unload_order() {
+            let needed_by = deps::dependants(&loaded, plugin.name(), true);
+            let before = needed_by.iter().filter_map(|name| level_of.get(name));
+            let level = before.max().map_or(0, |level| level + 1);
+            level_of.insert(plugin.name().clone(), level);
+            if levels.len() <= level {
+                levels.resize_with(level + 1, Vec::new);
+            }
+            levels[level].push(plugin);
+        }
+        levels
     }
 
     /// What is loaded, by name.

@@ -1,6 +1,7 @@
 //! Taking plugins out, those that need them first.
 
 use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
 
 use plg_packaging::PluginName;
 
@@ -10,6 +11,7 @@ use crate::history::{Change, Why};
 use crate::inner::{Inner, take_turn};
 use crate::plugin::Unloaded;
 use crate::plugin::record::Plugin;
+use crate::transport::Transport;
 
 impl Inner {
     /// Unloads one plugin that nothing loaded needs.
@@ -56,23 +58,54 @@ impl Inner {
         });
     }
 
-    /// Unloads every plugin, those that need others first, whatever hooks say.
+    /// Unloads every plugin, those that need others first, whatever hooks say. Programs that do not need each other
+    /// are ended at the same time.
     pub(crate) fn unload_all(&self) -> Vec<(PluginName, Unloaded)> {
         let mut unloaded = Vec::new();
-        for plugin in self.in_unload_order() {
-            let Some(turn) = plugin.take_turn() else {
-                continue;
-            };
-            let _ = turn.sweep();
-            let _ = turn.end_canary();
-            let subject = plugin.subject(plugin.current().as_deref());
-            if let Some(outcome) = turn.publish(None) {
-                self.tell_unloaded(subject, outcome);
-                self.record(Change::Unloaded, Why::Asked, plugin.name(), None);
-                unloaded.push((plugin.name().clone(), outcome));
+        for level in self.in_unload_levels() {
+            for part in level.chunks(AT_ONCE) {
+                unloaded.extend(self.unload_part(part).into_iter().flatten());
             }
         }
         unloaded
+    }
+
+    fn unload_part(&self, plugins: &[Arc<Plugin>]) -> Vec<Option<(PluginName, Unloaded)>> {
+        let listener = tracing::dispatcher::get_default(Clone::clone);
+        thread::scope(|scope| {
+            let started: Vec<_> = plugins
+                .iter()
+                .map(|plugin| {
+                    let listener = listener.clone();
+                    let aside = is_program(plugin).then(|| {
+                        let unload = move || {
+                            tracing::dispatcher::with_default(&listener, || self.unload_one(plugin))
+                        };
+                        let thread = thread::Builder::new().name("plg-unload".to_owned());
+                        thread.spawn_scoped(scope, unload).ok()
+                    });
+                    (plugin, aside.flatten())
+                })
+                .collect();
+            let unload =
+                |(plugin, aside): (&Arc<Plugin>, Option<ScopedJoinHandle<'_, _>>)| match aside {
+                    // Who listens to the log may have panicked there.
+                    Some(thread) => thread.join().ok().flatten(),
+                    None => self.unload_one(plugin),
+                };
+            started.into_iter().map(unload).collect()
+        })
+    }
+
+    fn unload_one(&self, plugin: &Arc<Plugin>) -> Option<(PluginName, Unloaded)> {
+        let turn = plugin.take_turn()?;
+        let _ = turn.sweep();
+        let _ = turn.end_canary();
+        let subject = plugin.subject(plugin.current().as_deref());
+        let outcome = turn.publish(None)?;
+        self.tell_unloaded(subject, outcome);
+        self.record(Change::Unloaded, Why::Asked, plugin.name(), None);
+        Some((plugin.name().clone(), outcome))
     }
 
     /// Unloads a plugin and before it those that need it, in order. Stops at the first that stays.
@@ -89,4 +122,12 @@ impl Inner {
         unloaded.push((plugin.name().clone(), self.unload(plugin, Why::Asked)?));
         Ok(unloaded)
     }
+}
+
+/// So many programs are ended at the same time.
+const AT_ONCE: usize = 128;
+
+fn is_program(plugin: &Plugin) -> bool {
+    let current = plugin.current();
+    current.is_some_and(|current| matches!(current.transport, Transport::Process(_)))
 }

@@ -1,7 +1,7 @@
 //! Codes of plugins that run in processes of their own, and of what is said to them.
 
-use super::Actor::{Author, Operator};
-use super::{Code, error};
+use super::Actor::{Author, Developer, Operator};
+use super::{Code, error, warning};
 
 pub(super) const ROWS: &[Code] = &[
     error("call.unavailable", Operator, "the plugin's process did not answer the call")
@@ -26,6 +26,12 @@ pub(super) const ROWS: &[Code] = &[
              values may be somebody else's. The connection was closed. A plugin that answers several calls at once has to keep \
              what belongs to each apart.",
         ),
+    error("http.no_endpoints", Developer, "a plugin was asked for a page and has none")
+        .help("call one of its labels, or isolate a plugin that serves pages")
+        .text(
+            "Only plugins that run in processes of their own have HTTP endpoints. This one runs in the host's process, so there \
+             is nobody to ask. Its labels can be called.",
+        ),
     error("http.protocol", Author, "a process plugin's answer is no HTTP/1.1")
         .help("use a library for HTTP, and answer with `Content-Length` or chunked")
         .text(
@@ -38,11 +44,25 @@ pub(super) const ROWS: &[Code] = &[
             "The host follows no redirect: a plugin could send it anywhere. The answer to a call has status 200, whether the call \
              went well or not.",
         ),
+    error("http.request", Developer, "a request for a plugin's endpoint cannot be passed on")
+        .help("the message says what is wrong; the protocol's own paths are never passed on")
+        .text(
+            "The host passes on requests that have one meaning: a known method, a path of visible ASCII without `..`, headers without \
+             line ends, and a body of at most 16 MiB. The paths of the protocol, such as `/execute` and `/shutdown`, belong to \
+             the host alone, however they are written. Nothing was sent.",
+        ),
     error("http.status", Author, "a process plugin answered with a status that is not 200")
         .help("answer 200 and put the error into the outcome")
         .text(
             "The answer to a call has status 200, also when the call failed: the plugin's own errors stand in the outcome. Another \
              status says that the plugin did not understand the request or is broken.",
+        ),
+    error("proc.auth", Author, "a plugin's process does not take the host's token")
+        .help("compare `Authorization` with `Bearer ` and the configuration's `token`")
+        .text(
+            "Over TCP every request carries the token that the process got with its configuration, because any user of the machine \
+             can connect. The process answered 401 to the right one, so it read another configuration or compares wrongly. A \
+             Unix socket needs no token.",
         ),
     error("proc.changed", Operator, "the file of a process plugin is not the one that was loaded")
         .help("upgrade or reload the plugin, or put the file back")
@@ -57,11 +77,22 @@ pub(super) const ROWS: &[Code] = &[
              schema itself is not usable. The message lists every place that does not fit, without the values. Without a \
              configuration the schema is compared with an empty object. The plugin was not started.",
         ),
-    error("proc.dialect", Operator, "a process plugin speaks something that this host does not")
-        .help("use a plugin with the dialect `native` on a Unix socket, or `contracts`")
+    error("proc.config_too_large", Operator, "the configuration of a plugin is too large")
+        .help("put what is large into a file, and its path into the configuration")
         .text(
-            "The manifest says what the program speaks and on which kind of socket. This host speaks plg's own protocol on Unix \
-             sockets, and `contracts`. Nothing was started.",
+            "The configuration goes to the plugin's process as one line of at most 1 MiB, with what else the plugin has to know. \
+             Nothing was started.",
+        ),
+    error("proc.dialect", Operator, "a process plugin speaks something that this host does not")
+        .help("use a plugin with the dialect `native` or `contracts`")
+        .text(
+            "The manifest says what the program speaks. This host speaks plg's own protocol, and `contracts`. Nothing was started.",
+        ),
+    warning("proc.ended", Operator, "a plugin's process ended")
+        .help("the message says how; the next call starts it again")
+        .text(
+            "The process crashed, was killed, ended because nobody called it, or was stopped for that by the host. It was waited \
+             for, and what it had left running was killed. The next call starts it again, after a pause if it ended badly.",
         ),
     error("proc.exited", Author, "a plugin's process ended before it listened")
         .help("read the end of its standard error in the message")
@@ -94,6 +125,12 @@ pub(super) const ROWS: &[Code] = &[
             "The process lived and wrote no whole line to its standard output in time. A runtime may hold the line back until \
              its buffer is full: flush it. The process and all that it had started were killed.",
         ),
+    warning("proc.restarted", Operator, "a plugin's process was started again")
+        .help("nothing needs to be done; the message says how the one before ended")
+        .text(
+            "A call came after the process before had ended, so another one was started from the same file. It is a new process: \
+             whatever the one before kept in its memory is gone.",
+        ),
     error("proc.run_dir", Operator, "the directory for a plugin's socket cannot be made")
         .help("make room there, or name another with `Builder::run_dir`")
         .text(
@@ -121,10 +158,17 @@ pub(super) const ROWS: &[Code] = &[
              interpreter is missing, or on a file system that forbids to run programs. The message has the system's words. A \
              name without a slash is looked for in the plugin's directory and then on PATH.",
         ),
-    error("proc.unhealthy", Author, "a plugin's process listens and does not become ready")
-        .help("answer `GET /healthz` with 200 once calls can be taken")
+    warning("proc.started", Operator, "a plugin's process was started")
+        .help("nothing needs to be done")
         .text(
-            "The start line was right, and then the process did not answer `/healthz` with 200 in time. It was killed. Listen \
-             before you write the start line; what takes long can be answered with 503 until it is done.",
+            "The first process of this build takes calls. The message has its number.",
+        ),
+    error("proc.unhealthy", Author, "a plugin's process listens and is not well")
+        .help("answer `GET /healthz` with 200 once calls can be taken, also while calls run")
+        .text(
+            "The process did not answer `/healthz` with 200 in time: after its start line, or three times in a row while it had \
+             calls, as one that hangs or was stopped does. It was killed; calls inside it ended with `call.unavailable`, and the next \
+             call starts it again. Listen before you write the start line; what takes long can be answered with 503 until it is \
+             done.",
         ),
 ];

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use plg_packaging::manifest::SocketKind;
 use plg_packaging::{Digest, Manifest, Parsed};
 
 use super::LoadError;
@@ -14,6 +15,7 @@ use super::preflight::{Facts, Rules, code, preflight};
 use super::probe::Prober;
 use crate::contracts::{Asked, Settings};
 use crate::discovery::Candidate;
+use crate::events::Hooks;
 use crate::last_words::{Build, Doing, LastWords, Recorded};
 use crate::limits::Limits;
 use crate::plugin::thread::{HERE, Number};
@@ -24,7 +26,7 @@ use crate::runner;
 use crate::transport::process::dialect::Dialect;
 use crate::transport::process::program::Program;
 use crate::transport::process::sandbox::{Confinement, Kernel};
-use crate::transport::process::{self, Process, RunRoot, Spawner};
+use crate::transport::process::{self, Process, Pulse, RunRoot, Spawner};
 use crate::transport::{InProcess, Transport};
 
 /// What loading needs to know of its host.
@@ -43,6 +45,9 @@ pub(crate) struct Loader {
     pub(crate) run: Arc<RunRoot>,
     /// What can hold processes to what they may do.
     pub(crate) kernel: Kernel,
+    /// Looks at processes.
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) hooks: Arc<Hooks>,
     /// What the operator says about programs.
     pub(crate) settings: Settings,
     /// The program that serves libraries in processes of their own.
@@ -145,8 +150,11 @@ impl Loader {
             given: None,
             idle: process.idle_timeout.map(|idle| idle.duration()),
             confinement,
+            socket: process.transport.unwrap_or(SocketKind::Unix),
             root: self.run.clone(),
             spawner: self.spawner.clone(),
+            pulse: self.pulse.clone(),
+            hooks: self.hooks.clone(),
             limits: self.limits.clone(),
         };
         Ok(Mapped {
@@ -200,15 +208,18 @@ impl Loader {
             generation,
             program: Program::runner(runner, runner::arguments(&file, name, &version)),
             dialect: Dialect::Native,
-            config: serde_json::Map::new(),
             file: path.to_owned(),
             bytes: image.size(),
             digest: digest(&image)?,
             given: Some(process::Given { image, file }),
             idle: None,
             confinement,
+            socket: SocketKind::Unix,
+            config: self.settings.config(&manifest, path)?,
             root: self.run.clone(),
             spawner: self.spawner.clone(),
+            pulse: self.pulse.clone(),
+            hooks: self.hooks.clone(),
             limits: self.limits.clone(),
         };
         Ok(Mapped {

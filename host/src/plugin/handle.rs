@@ -11,6 +11,7 @@ use super::labels::Entry;
 use super::record::Plugin;
 use super::snapshot::PluginSnapshot;
 use crate::context::Context;
+use crate::endpoint::{HttpRequest, HttpResponse};
 use crate::error::Error;
 
 /// A plugin, always its newest generation. Cheap to clone, and usable from many threads at once.
@@ -74,6 +75,28 @@ impl Handle {
             entry: self.plugin.resolve(label)?,
             plugin: self.plugin.clone(),
         })
+    }
+
+    /// Asks the plugin's own HTTP endpoints, if it runs in a process of its own. Counts as a call: it is one of those
+    /// that may be inside at once, an upgrade waits for its end, and calls that nobody listens to any more are
+    /// given up at the request's timeout. An answer with any status is an answer.
+    ///
+    /// ```no_run
+    /// use plg_host::{Host, HttpRequest};
+    ///
+    /// let host = Host::builder().plugin_dir("plugins").build()?;
+    /// host.load_all()?;
+    /// let page = host.plugin("reader")?.http(&HttpRequest::new("GET", "/pages/1"))?;
+    /// println!("{} {}", page.status, String::from_utf8_lossy(&page.body));
+    /// # Ok::<(), plg_host::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `http.no_endpoints` when it runs in this process, `http.request` for what cannot be passed on, such as the
+    /// protocol's own paths, and as for [`call`](Self::call).
+    pub fn http(&self, request: &HttpRequest) -> Result<HttpResponse, Error> {
+        self.plugin.http(request)
     }
 
     /// Keeps the current generation whole until the lease is dropped.

@@ -10,6 +10,7 @@
 //! - [`workers`]: threads for calls that must be answered in time; [`lost`]: those that did not come back.
 //! - [`turn`]: changing a plugin: publish, hold back, retire.
 //! - [`trial`]: what a new build may do wrong; [`canary`]: a new build for a share of the calls.
+//! - [`http`]: requests to its own endpoints.
 //! - [`handle`]: what an app holds.
 //! - [`snapshot`]: what an operator sees.
 
@@ -20,6 +21,7 @@ mod careful;
 pub mod gate;
 pub(crate) mod generation;
 mod handle;
+mod http;
 mod labels;
 mod lost;
 pub(crate) mod record;

@@ -14,6 +14,7 @@ use super::record::Plugin;
 use super::turn::Retained;
 use crate::metrics::LatencySnapshot;
 use crate::transport;
+use crate::transport::process::ProcessSnapshot;
 
 /// A plugin at one moment: plain values, apart from the live object.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +65,8 @@ pub struct GenerationSnapshot {
     pub loaded_at: SystemTime,
     /// How many leases hold it.
     pub leases: usize,
+    /// Its process, if it has one of its own.
+    pub process: Option<ProcessSnapshot>,
 }
 
 /// Calls of one label, over all generations.
@@ -107,6 +110,7 @@ impl PluginSnapshot {
             mapped_bytes: generation.transport.mapped_bytes(),
             loaded_at: generation.loaded_at,
             leases: generation.leases.load(std::sync::atomic::Ordering::Relaxed),
+            process: generation.transport.process(),
         });
         let labels = plugin.labels.all().into_iter().filter_map(|entry| {
             let (calls, failures) = plugin

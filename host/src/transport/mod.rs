@@ -19,7 +19,7 @@ use crate::plugin::thread::Here;
 
 pub(crate) use builtin::Builtin;
 pub(crate) use in_process::{InProcess, wait};
-use process::Process;
+use process::{Process, ProcessSnapshot};
 
 /// A plugin's code, wherever it runs.
 #[derive(Debug)]
@@ -137,6 +137,14 @@ impl Transport {
             Self::InProcess(_) => None,
             Self::Process(process) => process.offered(),
             Self::Builtin(code) => Some(code.offered()),
+        }
+    }
+
+    /// Its process, if it has one of its own.
+    pub(crate) fn process(&self) -> Option<ProcessSnapshot> {
+        match self {
+            Self::InProcess(_) | Self::Builtin(_) => None,
+            Self::Process(process) => Some(process.snapshot()),
         }
     }
 

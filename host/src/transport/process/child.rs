@@ -3,20 +3,23 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::{self, ChildStdin};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, geteuid, getpgid, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, WaitOptions, geteuid, kill_process_group, pidfd_open,
     pidfd_send_signal, waitpid,
 };
 
+use super::address;
 use super::error::Ending;
 use super::output::Output;
 use super::sandbox::Held;
@@ -42,6 +45,7 @@ pub(super) struct Fate {
     child: Mutex<Reaped>,
     ended: Condvar,
     pub(super) since: Instant,
+    pub(super) began: SystemTime,
 }
 
 #[derive(Debug)]
@@ -65,6 +69,7 @@ impl Fate {
                 child: Mutex::new(Reaped::Not(child)),
                 ended: Condvar::new(),
                 since: Instant::now(),
+                began: SystemTime::now(),
             }),
             Err(error) => {
                 let mut child = child;
@@ -125,6 +130,12 @@ impl Fate {
         }
     }
 
+    /// Its number, while that is its own.
+    pub(super) fn number(&self) -> Option<u32> {
+        let is_its_own = matches!(&*self.lock(), Reaped::Not(_));
+        is_its_own.then(|| self.pid.as_raw_nonzero().get().unsigned_abs())
+    }
+
     /// Waits for its end, but no longer than `limit`.
     pub(super) fn wait(&self, limit: Duration) -> Option<Ending> {
         let end = Instant::now().checked_add(limit);
@@ -166,12 +177,9 @@ impl Fate {
     pub(super) fn sockets(&self) -> io::Result<BTreeSet<String>> {
         let mut sockets = BTreeSet::new();
         for entry in fs::read_dir("/proc")?.flatten() {
-            let number = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok());
-            let pid = number.and_then(Pid::from_raw);
-            if !pid.is_some_and(|pid| self.is_member(pid)) {
+            // The kernel's own threads are in a group that `getpgid` of this library panics at.
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            if group_in(&stat) != Some(self.pid.as_raw_nonzero().get()) {
                 continue;
             }
             // It may have ended meanwhile.
@@ -188,7 +196,13 @@ impl Fate {
     }
 
     fn is_member(&self, pid: Pid) -> bool {
-        pid == self.pid || getpgid(Some(pid)).is_ok_and(|group| group == self.pid)
+        let group = || address::group_of(&Path::new("/proc").join(pid.to_string()));
+        pid == self.pid || group() == Some(self.pid)
+    }
+
+    /// Whether the child or one of its group listens at `place`, as far as the system says.
+    pub(super) fn is_listener(&self, place: SocketAddr) -> io::Result<bool> {
+        Ok(address::is_listener(place, self.pid)? && self.ending().is_none())
     }
 
     fn lock(&self) -> MutexGuard<'_, Reaped> {
@@ -200,7 +214,10 @@ impl Drop for Child {
     fn drop(&mut self) {
         drop(self.lifeline.take());
         self.fate.kill();
-        if let Some(minder) = self.minder.take() {
+        if let Some(minder) = self.minder.take()
+            // The last of it may go with what the minder itself tells.
+            && minder.thread().id() != thread::current().id()
+        {
             while self.fate.wait(SOON).is_none() && !minder.is_finished() {
                 self.fate.release();
             }
@@ -208,6 +225,12 @@ impl Drop for Child {
             let _ = minder.join();
         }
     }
+}
+
+/// The group of a process, by its line in `/proc`. Its name stands in brackets and may have brackets and blanks.
+fn group_in(stat: &str) -> Option<i32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(2)?.parse().ok()
 }
 
 fn kill_group(group: Pid) {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use rustix::net::{
     send, socket_with, sockopt,
 };
 
+pub(super) use super::address::Address;
 use super::child::Fate;
 use super::error::ProcessError;
 use crate::context::Cancel;
@@ -22,18 +23,11 @@ use crate::context::Cancel;
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: OwnedFd,
+    /// What every request shows, where the kernel does not say who asks.
+    pub(super) token: Option<String>,
     pub(super) buffer: Vec<u8>,
     /// Whether the other end was closed before it had read everything.
     pub(super) unread: bool,
-}
-
-/// Where a child listens.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Address {
-    /// A socket in the file system.
-    Unix(PathBuf),
-    /// A port of loopback: the addresses are tried in turn.
-    Tcp(Vec<SocketAddr>),
 }
 
 /// Until when somebody waits for a child.
@@ -49,12 +43,24 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How often it looks whether the child is still there. Usually the end of the stream says so at once.
 const ALIVE: Duration = Duration::from_millis(500);
 const PIECE: usize = 32 << 10;
+const IN_ITS_PLACE: &str = "another process listens in its place";
 
 impl Connection {
-    /// Connects to the child.
+    /// Connects to the child at its address.
     pub(super) fn open(address: &Address, until: &Until<'_>) -> Result<Self, ProcessError> {
         match address {
             Address::Unix(path) => Self::open_unix(path, until),
+            Address::Guarded { place, token } => {
+                let mut connection = Self::open_tcp(*place, until)?;
+                // The kernel does not say who is at the other end. Somebody who took the port of a child that died
+                // is shown no token.
+                match until.fate.is_listener(*place) {
+                    Ok(true) => connection.token = Some(token.clone()),
+                    Ok(false) => return Err(ProcessError::unsent(IN_ITS_PLACE)),
+                    Err(error) => return Err(ProcessError::unsent(error)),
+                }
+                Ok(connection)
+            }
             Address::Tcp(addresses) => {
                 let mut last = ProcessError::unsent("it listens nowhere");
                 for address in addresses {
@@ -93,6 +99,7 @@ impl Connection {
         sockopt::set_tcp_nodelay(&socket, true).map_err(silent)?;
         Ok(Self {
             socket,
+            token: None,
             buffer: Vec::new(),
             unread: false,
         })
@@ -122,10 +129,11 @@ impl Connection {
         match until.fate.is_peer(&socket) {
             Ok(true) => Ok(Self {
                 socket,
+                token: None,
                 buffer: Vec::new(),
                 unread: false,
             }),
-            Ok(false) => Err(ProcessError::unsent("another process listens in its place")),
+            Ok(false) => Err(ProcessError::unsent(IN_ITS_PLACE)),
             Err(error) => Err(ProcessError::unsent(error)),
         }
     }

@@ -20,10 +20,14 @@ pub(crate) enum ProcessError {
     Descriptors(io::Error),
     #[error("it cannot be sandboxed: {0}")]
     Sandbox(String),
-    #[error("{found} is not supported, expected `native` over `unix`, or `contracts`")]
+    #[error("{found} is not supported, expected `native` or `contracts`")]
     Dialect { found: String },
     #[error("`{}` is not the file that was loaded", path.display())]
     Changed { path: PathBuf },
+    #[error("its configuration has {bytes} bytes, the limit is {limit}")]
+    ConfigTooLarge { bytes: usize, limit: usize },
+    #[error("its process does not take the token that it was given, and answers 401")]
+    Auth,
     #[error("the directory for its socket cannot be made in `{}`: {source}", path.display())]
     RunDirectory { path: PathBuf, source: io::Error },
     #[error("the path of its socket would have {bytes} bytes, the limit is {limit}: `{}`", path.display())]
@@ -106,6 +110,8 @@ impl ProcessError {
             Self::Sandbox(_) => "proc.sandbox",
             Self::Dialect { .. } => "proc.dialect",
             Self::Changed { .. } => "proc.changed",
+            Self::ConfigTooLarge { .. } => "proc.config_too_large",
+            Self::Auth => "proc.auth",
             Self::RunDirectory { .. } => "proc.run_dir",
             Self::SocketPath { .. } => "proc.socket_path",
             Self::Exited { .. } => "proc.exited",

@@ -107,6 +107,7 @@ impl Exchange<'_> {
             // It is about to exit, and has not begun with this call.
             503 => return Err(ProcessError::Refused),
             300..=399 => return Err(ProcessError::Redirect(answer.status)),
+            401 => return Err(ProcessError::Auth),
             status => return Err(ProcessError::Status(status)),
         }
         let outcome = match answer.kind.as_str() {

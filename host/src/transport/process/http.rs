@@ -52,6 +52,9 @@ pub(super) fn ask(
         request
             .extend(format!("Content-Type: {JSON}\r\nContent-Length: {length}\r\n").into_bytes());
     }
+    if let Some(token) = &connection.token {
+        request.extend(format!("Authorization: Bearer {token}\r\n").into_bytes());
+    }
     request.extend(b"\r\n");
     request.extend(body);
     connection.send(&request, until)
@@ -63,9 +66,18 @@ impl Answer {
         connection: &mut Connection,
         until: &Until<'_>,
     ) -> Result<Self, ProcessError> {
+        Self::read_noting(connection, until, |_, _| {})
+    }
+
+    /// Reads the head of an answer and has each header noted.
+    pub(super) fn read_noting(
+        connection: &mut Connection,
+        until: &Until<'_>,
+        mut note: impl FnMut(&str, &[u8]),
+    ) -> Result<Self, ProcessError> {
         let mut spent = 0;
         loop {
-            let (head, answer) = read_head(connection, spent, until)?;
+            let (head, answer) = read_head(connection, spent, until, &mut note)?;
             connection.buffer.drain(..head);
             spent += head;
             match answer {
@@ -158,6 +170,7 @@ fn read_head(
     connection: &mut Connection,
     spent: usize,
     until: &Until<'_>,
+    note: &mut impl FnMut(&str, &[u8]),
 ) -> Result<(usize, Answer), ProcessError> {
     loop {
         if !connection.buffer.is_empty() {
@@ -165,7 +178,13 @@ fn read_head(
             let mut response = httparse::Response::new(&mut headers);
             match response.parse(&connection.buffer) {
                 Ok(Status::Complete(head)) if spent + head <= MAX_HEAD => {
-                    return Ok((head, check(&response)?));
+                    let answer = check(&response)?;
+                    if answer.status >= 200 {
+                        for header in response.headers.iter() {
+                            note(header.name, header.value);
+                        }
+                    }
+                    return Ok((head, answer));
                 }
                 Ok(Status::Partial) if spent + connection.buffer.len() <= MAX_HEAD => {}
                 Ok(_) => {

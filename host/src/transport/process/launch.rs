@@ -2,29 +2,37 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use plg_packaging::manifest::SocketKind;
 use plg_packaging::{Digest, PluginName};
-use plg_plugin_api::process::wire::{self, Config, PROTOCOL, StartLine};
+use plg_plugin_api::process::wire::{self, Config, MAX_CONFIG, PROTOCOL, StartLine};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use semver::Version;
 
+use super::address::Address;
 use super::child::{Child, Fate};
-use super::connection::{Address, Connection, Until};
+use super::connection::{Connection, Until};
 use super::dialect::{Dialect, Told, Traces};
 use super::error::ProcessError;
+use super::health::Activity;
 use super::http::{self, Answer};
 use super::output::{First, Minder, Output};
 use super::program::{self, Program};
+use super::pulse::Pulse;
 use super::run_directory::{self, RunDirectory, RunRoot};
 use super::sandbox::{Confinement, Held};
 use super::spawner::Spawner;
+use crate::events::Hooks;
 use crate::limits::Limits;
 use crate::loader::image::Image;
 
@@ -47,8 +55,12 @@ pub(crate) struct Build {
     /// After how long without a call it may end by itself.
     pub(crate) idle: Option<Duration>,
     pub(crate) confinement: Confinement,
+    /// What it listens on.
+    pub(crate) socket: SocketKind,
     pub(crate) root: Arc<RunRoot>,
     pub(crate) spawner: Arc<Spawner>,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) hooks: Arc<Hooks>,
     pub(crate) limits: Arc<Limits>,
 }
 
@@ -75,7 +87,22 @@ pub(super) struct Running {
     most: usize,
     /// Connections that nobody uses just now.
     pool: Mutex<Vec<Connection>>,
+    /// Calls that have begun, those that are inside, and when the last one ended, as long after the start.
+    calls: AtomicU64,
+    inside: AtomicUsize,
+    last: AtomicU64,
+    /// Why the host killed it.
+    pub(super) verdict: OnceLock<String>,
 }
+
+/// A call inside a child, which is not ended for want of calls meanwhile.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub(super) running: Arc<Running>,
+}
+
+/// Called when a child has ended and all that it wrote was read.
+pub(super) type Ended = Arc<dyn Fn() + Send + Sync>;
 
 /// The variables that a child is given, if the host has them.
 const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
@@ -88,43 +115,48 @@ const SMALL: usize = 64 << 10;
 
 impl Build {
     /// Starts a child and waits until it takes calls.
-    pub(super) fn launch(&self) -> Result<Running, ProcessError> {
+    pub(super) fn launch(&self, ended: &Ended) -> Result<Running, ProcessError> {
         if self.given.is_none() {
             self.check_file()?;
         }
         let directory = self.root.create()?;
         let start = Instant::now();
-        let running = self.dialect.launch(self, directory)?;
+        let running = self.dialect.launch(self, directory, ended)?;
         let patience = self.dialect.patience(&self.limits);
         running.become_ready(&self.dialect, patience.saturating_sub(start.elapsed()))?;
+        running.note_time();
         Ok(running)
     }
 
     /// Starts a child that speaks plg's own dialect, and waits for its start line.
-    pub(super) fn launch_native(&self, directory: RunDirectory) -> Result<Running, ProcessError> {
-        let nonce = run_directory::random().map_err(|source| ProcessError::RunDirectory {
+    pub(super) fn launch_native(
+        &self,
+        directory: RunDirectory,
+        ended: &Ended,
+    ) -> Result<Running, ProcessError> {
+        let failed = |source| ProcessError::RunDirectory {
             path: directory.socket(),
             source,
-        })?;
+        };
+        let address = match self.socket {
+            SocketKind::Tcp => Address::any_port().map_err(failed)?,
+            _ => Address::Unix(directory.socket()),
+        };
         let config = Config {
             protocol: PROTOCOL,
             plugin: self.name.to_string(),
             generation: self.generation,
-            nonce,
-            address: format!("unix:{}", directory.socket().display()),
-            token: None,
+            nonce: run_directory::random().map_err(failed)?,
+            address: address.text(),
+            token: address.token().map(str::to_owned),
             idle_ms: self.idle.and_then(|idle| idle.as_millis().try_into().ok()),
             calls: u32::try_from(self.limits.in_flight).ok(),
             config: self.config.clone(),
         };
-        let mut line = wire::encode(&config, wire::MAX_CONFIG - 1)
-            .map_err(|error| ProcessError::TooLarge(format!("the configuration: {error}")))?;
-        line.push(b'\n');
-        let told = Told::line(line);
-        let (child, first) = self.spawn(&directory, &told)?;
+        let told = Told::line(line_of(&config)?);
+        let (child, first) = self.spawn(&directory, &told, ended)?;
         let line = self.first_line(&child, &first)?;
-        let state = self.shake_hands(&child, &config, &line)?;
-        let address = Address::Unix(directory.socket());
+        let (address, state) = self.shake_hands(&child, &config, address, &line)?;
         Ok(Running {
             state,
             ..Running::new(self, child, address, directory, told.traces)
@@ -151,6 +183,7 @@ impl Build {
         &self,
         directory: &RunDirectory,
         told: &Told,
+        ended: &Ended,
     ) -> Result<(Child, mpsc::Receiver<First>), ProcessError> {
         let failed = |source| ProcessError::Spawn {
             program: self.program.path.clone(),
@@ -177,11 +210,12 @@ impl Build {
             minder: None,
         };
         let (Some(mut lifeline), Some(out), Some(err)) = streams else {
-            return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
+            return Err(failed(io::ErrorKind::BrokenPipe.into()));
         };
         let (fate, output) = (child.fate.clone(), child.output.clone());
         let (name, is_start) = (self.name.clone(), told.is_start);
         let listener = tracing::dispatcher::get_default(Clone::clone);
+        let ended = ended.clone();
         let mind = move || {
             let minder = Minder {
                 plugin: name.as_str(),
@@ -190,12 +224,19 @@ impl Build {
                 first: Some(teller),
                 is_start,
             };
-            tracing::dispatcher::with_default(&listener, || minder.run(out, err));
+            tracing::dispatcher::with_default(&listener, || {
+                minder.run(out, err);
+                ended();
+            });
         };
         let minder = thread::Builder::new().name("plg-minder".to_owned());
         child.minder = Some(minder.spawn(mind).map_err(failed)?);
-        // One that has ended already is noticed by the line that does not come.
-        let _ = lifeline.write_all(&told.line);
+        // One that has ended already, or does not read, is noticed by the line that does not come.
+        let _ = write_within(
+            &mut lifeline,
+            &told.line,
+            self.dialect.patience(&self.limits),
+        );
         child.lifeline = Some(lifeline);
         Ok((child, first))
     }
@@ -242,8 +283,9 @@ impl Build {
         &self,
         child: &Child,
         config: &Config,
+        address: Address,
         line: &[u8],
-    ) -> Result<Option<u32>, ProcessError> {
+    ) -> Result<(Address, Option<u32>), ProcessError> {
         let line: StartLine =
             wire::decode(line, wire::MAX_START).map_err(|error| ProcessError::Handshake {
                 problem: error.to_string(),
@@ -256,20 +298,21 @@ impl Build {
             ("plugin", &line.plugin, &config.plugin),
             ("version", &line.version, &version),
             ("nonce", &line.nonce, &config.nonce),
-            ("address", &line.address, &config.address),
         ];
-        match pairs.into_iter().find(|(_, said, wanted)| said != wanted) {
-            None => Ok(line.state),
-            Some((what, found, expected)) => Err(ProcessError::Mismatch {
+        let mismatch = |what, found: &str, expected: &str| {
+            let found: String = found.chars().take(256).collect();
+            ProcessError::Mismatch {
                 what,
-                found: found
-                    .chars()
-                    .take(256)
-                    .collect::<String>()
-                    .escape_debug()
-                    .to_string(),
-                expected: expected.clone(),
-            }),
+                found: found.escape_debug().to_string(),
+                expected: expected.to_owned(),
+            }
+        };
+        match pairs.into_iter().find(|(_, said, wanted)| said != wanted) {
+            None => address
+                .confirm(&line.address)
+                .map(|address| (address, line.state))
+                .ok_or_else(|| mismatch("address", &line.address, &config.address)),
+            Some((what, found, expected)) => Err(mismatch(what, found, expected)),
         }
     }
 }
@@ -307,6 +350,10 @@ impl Running {
             _traces: traces,
             most: build.limits.in_flight,
             pool: Mutex::default(),
+            calls: AtomicU64::new(0),
+            inside: AtomicUsize::new(0),
+            last: AtomicU64::new(0),
+            verdict: OnceLock::new(),
         }
     }
 
@@ -318,6 +365,34 @@ impl Running {
             }
         }
         Connection::open(&self.address, until)
+    }
+
+    /// A call goes inside.
+    pub(super) fn enter(self: &Arc<Self>) -> Visit {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.inside.fetch_add(1, Ordering::Relaxed);
+        Visit {
+            running: self.clone(),
+        }
+    }
+
+    /// What it has to do.
+    pub(super) fn activity(&self) -> Activity {
+        // Before the time: it is written before anybody counts as outside.
+        let inside = self.inside.load(Ordering::Acquire);
+        let last = Duration::from_nanos(self.last.load(Ordering::Relaxed));
+        Activity {
+            calls: self.calls.load(Ordering::Relaxed),
+            inside,
+            last: self.child.fate.since + last,
+        }
+    }
+
+    /// Notes that it was used just now.
+    fn note_time(&self) {
+        let last = self.child.fate.since.elapsed().as_nanos();
+        let last = u64::try_from(last).unwrap_or(u64::MAX);
+        self.last.store(last, Ordering::Relaxed);
     }
 
     /// Keeps a connection for the next call, if it can be used again.
@@ -348,8 +423,10 @@ impl Running {
 
     fn become_ready(&self, dialect: &Dialect, limit: Duration) -> Result<(), ProcessError> {
         let until = Until::within(limit, &self.child.fate);
+        let mut last = None;
         loop {
             let answer = self.tell("GET", "/healthz", b"", &until);
+            last = answer.as_ref().ok().copied().or(last);
             if let Some(pause) = dialect.asks_again(&answer)
                 && until.check().is_ok()
                 && self.child.fate.wait(pause).is_none()
@@ -367,10 +444,15 @@ impl Running {
                 let ending = self.child.held.tell(ending);
                 return Err(ProcessError::Exited { ending, stderr });
             }
-            let why = match answer {
-                Ok(status) => format!("`/healthz` answered {status}"),
-                Err(ProcessError::Over) => format!("no answer from `/healthz` within {limit:?}"),
-                Err(error) => error.to_string(),
+            let why = match (answer, last) {
+                (Ok(401), _) if self.address.token().is_some() => return Err(ProcessError::Auth),
+                (Ok(status), _) | (Err(ProcessError::Over), Some(status)) => {
+                    format!("`/healthz` answered {status}")
+                }
+                (Err(ProcessError::Over), None) => {
+                    format!("no answer from `/healthz` within {limit:?}")
+                }
+                (Err(error), _) => error.to_string(),
             };
             return Err(ProcessError::Unhealthy { why });
         }
@@ -411,3 +493,49 @@ impl Running {
 
 /// How long the end of a child is waited for that has closed what it spoke through.
 pub(super) const LAST_WORDS: Duration = Duration::from_millis(300);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        // Whoever finds nobody inside has to see when the last one left.
+        self.running.note_time();
+        self.running.inside.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// The line that tells a child what it has to know.
+pub(super) fn line_of(config: &Config) -> Result<Vec<u8>, ProcessError> {
+    let too_large = |bytes| ProcessError::ConfigTooLarge {
+        bytes,
+        limit: MAX_CONFIG,
+    };
+    let mut line = wire::encode(config, usize::MAX).map_err(|_| too_large(usize::MAX))?;
+    line.push(b'\n');
+    if line.len() > MAX_CONFIG {
+        return Err(too_large(line.len()));
+    }
+    Ok(line)
+}
+
+/// Writes `bytes` as far as somebody reads them within `limit`.
+fn write_within(pipe: &mut ChildStdin, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
+    let end = Instant::now().checked_add(limit);
+    let flags = fcntl_getfl(&*pipe)?;
+    fcntl_setfl(&*pipe, flags | OFlags::NONBLOCK)?;
+    while !bytes.is_empty() {
+        match pipe.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let left = end.map_or(limit, |end| end.saturating_duration_since(Instant::now()));
+                let timeout = Timespec::try_from(left).ok();
+                let mut ready = [PollFd::new(&*pipe, PollFlags::OUT)];
+                if poll(&mut ready, timeout.as_ref())? == 0 {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

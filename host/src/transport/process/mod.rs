@@ -2,6 +2,9 @@
 //! stated in `PROTOCOL.md`.
 //!
 //! - [`supervisor`]: the transport: a child is started, started again when it died, and stopped.
+//! - [`restarts`]: when a child may be started again.
+//! - [`pulse`], [`watching`], [`health`]: the thread that looks at children, and what it does with them.
+//! - [`notices`], [`snapshot`]: what is told of them, and what an operator sees.
 //! - [`program`]: which file is run, and with which arguments.
 //! - [`launch`]: from a program to a child that takes calls.
 //! - [`spawner`]: the thread that children are started on.
@@ -10,27 +13,38 @@
 //! - [`child`]: a running child, its signals and its end.
 //! - [`output`]: what it writes to its standard output and error.
 //! - [`run_directory`]: where its socket is.
-//! - [`connection`], [`http`]: requests and answers.
+//! - [`address`], [`connection`], [`http`]: requests and answers.
 //! - [`exchange`]: one call.
+//! - [`passage`]: one request to a plugin's own endpoints.
 //! - [`dialect`]: what a program speaks, where that is not plg's own.
 //! - [`error`]: why something of this failed.
 
+mod address;
 mod before_exec;
 mod child;
 mod connection;
 pub(crate) mod dialect;
 mod error;
 mod exchange;
+mod health;
 mod http;
 mod launch;
+mod notices;
 mod output;
+mod passage;
 pub(crate) mod program;
+mod pulse;
+mod restarts;
 pub(crate) mod run_directory;
 pub(crate) mod sandbox;
+mod snapshot;
 mod spawner;
 mod supervisor;
+mod watching;
 
 pub(crate) use error::ProcessError;
+pub(crate) use pulse::Pulse;
 pub(crate) use run_directory::RunRoot;
+pub use snapshot::ProcessSnapshot;
 pub(crate) use spawner::Spawner;
 pub(crate) use supervisor::{Build, Given, Process};

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use plg_packaging::Manifest;
-use plg_packaging::manifest::{Dialect, Process, SocketKind};
+use plg_packaging::manifest::{Dialect, Process};
 use rustix::io::Errno;
 
 use super::ProcessError;
@@ -37,10 +37,6 @@ impl Program {
         let is_native = process.dialect == Dialect::Native;
         if !is_native && process.dialect != Dialect::Contracts {
             let found = format!("the dialect `{}`", process.dialect.as_str());
-            return Err(ProcessError::Dialect { found });
-        }
-        if is_native && process.transport == Some(SocketKind::Tcp) {
-            let found = "the transport `tcp`".to_owned();
             return Err(ProcessError::Dialect { found });
         }
         let below = directory.join(process.exec.as_str());

@@ -1,6 +1,6 @@
 //! The transport: one child for all calls of a build, started again by the next call when it died.
 
-use std::collections::VecDeque;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -12,9 +12,13 @@ use plg_plugin_api::process::wire::Fault;
 
 pub(crate) use super::launch::{Build, Given};
 
+use super::dialect::Dialect;
 use super::error::{ProcessError, Said};
 use super::exchange::{Exchange, Question};
-use super::launch::{LAST_WORDS, Running};
+use super::health::Health;
+use super::launch::{Ended, LAST_WORDS, Running, Visit};
+use super::passage::Passage;
+use super::restarts::Restarts;
 use crate::context::frame::{Call, Nested};
 use crate::context::{Cancel, Context};
 use crate::contracts::Offered;
@@ -24,40 +28,42 @@ use crate::plugin::thread::Here;
 /// A build that runs in a child.
 #[derive(Debug)]
 pub(crate) struct Process {
-    build: Build,
+    pub(super) build: Build,
     state: Mutex<State>,
     changed: Condvar,
     calls: AtomicU64,
     /// When something last went wrong, or nothing had yet.
     clean_since: Mutex<Instant>,
-    own: Weak<Self>,
+    pub(super) own: Weak<Self>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    running: Option<Arc<Running>>,
+pub(super) struct State {
+    pub(super) kept: Option<Kept>,
     /// A thread is starting a child.
     starting: bool,
     /// How many children were begun, and why the last one cannot run.
-    begun: u64,
+    pub(super) begun: u64,
     refused: Option<Arc<ProcessError>>,
-    /// When the children of the last minute were begun.
-    starts: VecDeque<Instant>,
-    /// How many of them ended badly, one after the other.
-    failures: u32,
-    /// When the next one may be begun.
-    not_before: Option<Instant>,
+    pub(super) restarts: Restarts,
     /// How the last one ended.
-    last: String,
-    /// It is given up until it is loaded again.
-    given_up: bool,
+    pub(super) last: Option<String>,
+    /// Children that are being stopped aside.
+    pub(super) leaving: usize,
     closed: bool,
 }
 
-/// So many starts within so long are one too many.
-const STARTS: (usize, Duration) = (5, Duration::from_secs(60));
-/// How long after a bad end the next child is started, at first and at most; it doubles in between.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// The child that takes calls.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) running: Arc<Running>,
+    /// Which of the children that were begun it is.
+    pub(super) number: u64,
+    pub(super) health: Health,
+    /// Whether somebody is going to look at it.
+    pub(super) watched: bool,
+}
+
 /// How often who waits for a start looks whether it was cancelled.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -88,7 +94,7 @@ impl Process {
 
     /// The version of the state that the child hands over; `None` when it hands none over, or there is no child.
     pub(crate) fn state_version(&self) -> Option<u32> {
-        self.lock().running.as_ref()?.state
+        self.lock().kept.as_ref()?.running.state
     }
 
     /// Has the child put its state into `context`.
@@ -105,8 +111,8 @@ impl Process {
 
     /// Starts the child.
     pub(crate) fn init(&self, context: &mut Context) -> i32 {
-        let outcome = self.running(context.end(), context.canceller());
-        let outcome = outcome.map(|_| Ok(()));
+        let outcome = self.child(context.end(), context.canceller(), |_| ());
+        let outcome = outcome.map(Ok);
         self.answer(outcome, context)
     }
 
@@ -115,14 +121,19 @@ impl Process {
         let mut state = self.lock();
         state.closed = true;
         self.changed.notify_all();
-        while state.starting {
+        while state.starting || state.leaving > 0 {
             state = self.wait(state, Duration::MAX);
         }
-        let running = state.running.take();
+        let kept = state.kept.take();
         drop(state);
-        if let Some(running) = running {
+        if let Some(Kept { running, .. }) = kept {
             running.stop(&self.build.name, self.build.limits.grace);
         }
+    }
+
+    /// Whether it can have endpoints of its own, beside those of what it speaks.
+    pub(crate) fn has_endpoints(&self) -> bool {
+        matches!(self.build.dialect, Dialect::Native)
     }
 
     /// The SHA-256 of the file that the build is known by.
@@ -166,15 +177,22 @@ impl Process {
         // The state of one child is not that of the next.
         let mut again = question == Question::Execute;
         loop {
-            let running = self.running(context.end(), context.canceller())?;
-            let exchange = Exchange {
-                running: &running,
-                question,
-                id: self.calls.fetch_add(1, Ordering::Relaxed) + 1,
-                call,
-                depth,
+            let visit = self.child(context.end(), context.canceller(), |kept| self.enter(kept))?;
+            let running = &visit.running;
+            let outcome = match Passage::of(call) {
+                Some(passage) => passage.run(running, context),
+                None => {
+                    let exchange = Exchange {
+                        running,
+                        question,
+                        id: self.calls.fetch_add(1, Ordering::Relaxed) + 1,
+                        call,
+                        depth,
+                    };
+                    self.build.dialect.call(&exchange, context)
+                }
             };
-            let error = match self.build.dialect.call(&exchange, context) {
+            let error = match outcome {
                 Err(error @ (ProcessError::Unavailable { .. } | ProcessError::Refused)) => error,
                 outcome => return outcome,
             };
@@ -197,7 +215,7 @@ impl Process {
             }
             return Err(match (error, ending) {
                 (ProcessError::Unavailable { executed, .. }, Some(_)) => {
-                    let why = last_words(&running);
+                    let why = last_words(running);
                     ProcessError::Unavailable { why, executed }
                 }
                 (error, _) => error,
@@ -227,23 +245,32 @@ impl Process {
         }
     }
 
-    /// The child, started if there is none. Who gives up does not end the start.
-    fn running(
+    /// A call goes inside, and from now on the child is looked at.
+    fn enter(&self, kept: &mut Kept) -> Visit {
+        self.watch(kept);
+        kept.running.enter()
+    }
+
+    /// Uses the child, started if there is none. Who gives up does not end the start.
+    fn child<T>(
         &self,
         end: Option<Instant>,
         cancel: Option<Cancel>,
-    ) -> Result<Arc<Running>, ProcessError> {
+        mut take: impl FnMut(&mut Kept) -> T,
+    ) -> Result<T, ProcessError> {
         let mut waited_for = None;
+        // Goes after the lock: it may wait for a thread that takes the lock.
+        let mut gone = Vec::new();
         let mut state = self.lock();
         loop {
             if state.closed {
                 return Err(ProcessError::unsent("the build is being stopped"));
             }
-            if let Some(running) = &state.running {
-                if running.child.fate.ending().is_none() {
-                    return Ok(running.clone());
+            if let Some(kept) = &mut state.kept {
+                if kept.running.child.fate.ending().is_none() {
+                    return Ok(take(kept));
                 }
-                self.note_end(&mut state);
+                gone.extend(self.note_end(&mut state));
             }
             if let (Some(begun), Some(refused)) = (waited_for, &state.refused)
                 && state.begun == begun
@@ -256,14 +283,13 @@ impl Process {
             let now = Instant::now();
             let mut limit = Duration::MAX;
             if !state.starting {
-                let pause = state
-                    .not_before
-                    .map_or(Duration::ZERO, |from| from.saturating_duration_since(now));
-                if self.may_start(&mut state, now)? && pause.is_zero() {
+                self.check_restarts(&mut state, now)?;
+                let pause = state.restarts.pause(now);
+                if pause.is_zero() {
                     self.start(&mut state, now)?;
                     waited_for = Some(state.begun);
                 } else if end.is_some_and(|end| end < now + pause) {
-                    let last = &state.last;
+                    let last = state.last.as_deref().unwrap_or("it did not start");
                     let why = format!("{last}; it is started again in {pause:?}");
                     return Err(ProcessError::unsent(why));
                 } else {
@@ -286,22 +312,21 @@ impl Process {
         }
     }
 
-    /// Whether there were not too many starts.
-    fn may_start(&self, state: &mut State, now: Instant) -> Result<bool, ProcessError> {
-        let (starts, within) = STARTS;
-        state
-            .starts
-            .retain(|start| now.saturating_duration_since(*start) < within);
-        state.given_up |= state.starts.len() >= starts;
-        if state.given_up {
-            let last = state.last.clone();
-            return Err(ProcessError::Failed {
-                starts,
-                within,
-                last,
-            });
+    fn check_restarts(&self, state: &mut State, now: Instant) -> Result<(), ProcessError> {
+        let limits = &self.build.limits;
+        let before = state.restarts.was_given_up();
+        if !state.restarts.is_given_up(now, limits) {
+            return Ok(());
         }
-        Ok(true)
+        let error = ProcessError::Failed {
+            starts: limits.restarts,
+            within: limits.restarts_within,
+            last: state.last.clone().unwrap_or_default(),
+        };
+        if !before {
+            self.tell_failed(&error);
+        }
+        Err(error)
     }
 
     /// Has another thread start a child: it goes on when who asked gives up.
@@ -310,10 +335,25 @@ impl Process {
             return Err(ProcessError::unsent("the build is gone"));
         };
         let listener = tracing::dispatcher::get_default(Clone::clone);
+        let number = state.begun + 1;
         let start = move || {
             tracing::dispatcher::with_default(&listener, || {
-                let outcome = own.build.launch();
-                own.started(outcome);
+                let whose = own.own.clone();
+                let ended: Ended = Arc::new(move || {
+                    if let Some(process) = whose.upgrade() {
+                        process.ended(number);
+                    }
+                });
+                // Who listens to the log runs here as well, and somebody waits for the outcome.
+                let launch = AssertUnwindSafe(|| own.build.launch(&ended));
+                let outcome = panic::catch_unwind(launch).unwrap_or_else(|payload| {
+                    // Its drop could panic as well.
+                    std::mem::forget(payload);
+                    Err(ProcessError::unsent(
+                        "the host panicked while it started it",
+                    ))
+                });
+                own.started(number, outcome);
             });
         };
         let thread = thread::Builder::new().name("plg-start".to_owned());
@@ -321,52 +361,92 @@ impl Process {
             .spawn(start)
             .map_err(|error| ProcessError::unsent(format!("no thread to start it: {error}")))?;
         state.starting = true;
-        state.begun += 1;
+        state.begun = number;
         state.refused = None;
-        state.starts.push_back(now);
+        state.restarts.begin(now);
         Ok(())
     }
 
-    fn started(&self, outcome: Result<Running, ProcessError>) {
+    fn started(&self, number: u64, outcome: Result<Running, ProcessError>) {
+        let now = Instant::now();
+        let mut gone = None;
         let mut state = self.lock();
         state.starting = false;
         match outcome {
-            Ok(running) => state.running = Some(Arc::new(running)),
+            Ok(running) => {
+                self.tell_started(&state, &running);
+                let has_ended = running.child.fate.ending().is_some();
+                let kept = state.kept.insert(Kept {
+                    running: Arc::new(running),
+                    number,
+                    health: Health::new(now),
+                    watched: false,
+                });
+                if self.build.idle.is_some() {
+                    self.watch(kept);
+                }
+                if has_ended {
+                    gone = self.note_end(&mut state);
+                }
+            }
             Err(error) => {
-                state.last = error.to_string();
-                // What the host lacks is no bad end of the plugin's.
+                if number > 1 {
+                    self.tell_failed(&error);
+                }
+                state.last = Some(error.to_string());
                 if error.is_for_want_of_descriptors() {
-                    state.starts.pop_back();
+                    state.restarts.was_held_up();
                 }
                 state.refused = Some(Arc::new(error));
-                back_off(&mut state);
+                let limits = &self.build.limits;
+                state.restarts.ended_badly(now, Duration::ZERO, limits);
             }
         }
         drop(state);
+        drop(gone);
         self.changed.notify_all();
     }
 
-    /// The child has ended: by itself, as it may when it has nothing to do, or badly.
-    fn note_end(&self, state: &mut State) {
-        let Some(running) = state.running.take() else {
-            return;
-        };
-        let lived = running.child.fate.since.elapsed();
-        let ending = running.child.fate.ending();
+    /// The child of that number has ended, and all that it wrote was read.
+    fn ended(&self, number: u64) {
+        let mut state = self.lock();
+        let is_it = state
+            .kept
+            .as_ref()
+            .is_some_and(|kept| kept.number == number);
+        let gone = is_it.then(|| self.note_end(&mut state));
+        drop(state);
+        drop(gone);
+        self.changed.notify_all();
+    }
+
+    /// The child has ended: by itself, as it may when it has nothing to do, or badly. What is returned is not to
+    /// be dropped under the lock.
+    fn note_end(&self, state: &mut State) -> Option<Kept> {
+        let kept = state.kept.take()?;
+        let fate = &kept.running.child.fate;
+        let lived = fate.since.elapsed();
+        let ending = fate.ending();
+        let why = last_words(&kept.running);
+        self.tell_ended(&why);
         let (dialect, idle) = (&self.build.dialect, self.build.idle);
         if ending.is_some_and(|ending| dialect.was_idle(idle, lived, ending)) {
-            state.starts.pop_back();
-            state.failures = 0;
-            return;
+            state.restarts.ended_well();
+        } else {
+            let plugin = self.build.name.as_str();
+            tracing::warn!(plugin, "{why}");
+            self.soil();
+            let limits = &self.build.limits;
+            state.restarts.ended_badly(Instant::now(), lived, limits);
         }
-        if lived >= STARTS.1 {
-            state.failures = 0;
-        }
-        state.last = last_words(&running);
-        let plugin = self.build.name.as_str();
-        tracing::warn!(plugin, "{}", state.last);
-        self.soil();
-        back_off(state);
+        state.last = Some(why);
+        Some(kept)
+    }
+
+    /// Says that what was to be done aside is.
+    pub(super) fn has_left(&self) {
+        self.lock().leaving -= 1;
+        self.changed.notify_all();
     }
 
     fn wait<'state>(
@@ -383,20 +463,12 @@ impl Process {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn back_off(state: &mut State) {
-    let (first, most) = BACK_OFF;
-    let factor = 1_u32.checked_shl(state.failures).unwrap_or(u32::MAX);
-    let pause = first.saturating_mul(factor).min(most);
-    state.failures = state.failures.saturating_add(1);
-    state.not_before = Instant::now().checked_add(pause);
-}
-
-/// How a child ended and what it said last.
+/// Why a child ended, how, and what it said last.
 fn last_words(running: &Running) -> String {
     running.child.output.wait_for_end(LAST_WORDS);
     let ending = running.child.fate.ending();
@@ -405,5 +477,9 @@ fn last_words(running: &Running) -> String {
         |ending| running.child.held.tell(ending),
     );
     let errors = running.child.output.errors();
-    format!("its process {ending}{}", Said(&errors))
+    let said = Said(&errors);
+    match running.verdict.get() {
+        Some(verdict) => format!("{verdict}, and {ending}{said}"),
+        None => format!("its process {ending}{said}"),
+    }
 }

@@ -15,7 +15,7 @@ use plg_plugin_api::process::wire::Fault;
 
 use super::error::{Ending, ProcessError};
 use super::exchange::Exchange;
-use super::launch::{Build, Running};
+use super::launch::{Build, Ended, Running};
 use super::run_directory::RunDirectory;
 use crate::context::Context;
 use crate::contracts::Offered;
@@ -53,10 +53,11 @@ impl Dialect {
         &self,
         build: &Build,
         directory: RunDirectory,
+        ended: &Ended,
     ) -> Result<Running, ProcessError> {
         match self {
-            Self::Native => build.launch_native(directory),
-            Self::Contracts(contracts) => contracts.launch(build, directory),
+            Self::Native => build.launch_native(directory, ended),
+            Self::Contracts(contracts) => contracts.launch(build, directory, ended),
         }
     }
 

@@ -28,7 +28,7 @@ use crate::transport::process::connection::{Address, Until};
 use crate::transport::process::error::{Ending, ProcessError};
 use crate::transport::process::exchange::Exchange;
 use crate::transport::process::http::Answer;
-use crate::transport::process::launch::{Build, Running};
+use crate::transport::process::launch::{Build, Ended, Running};
 use crate::transport::process::run_directory::RunDirectory;
 use request::Request;
 
@@ -65,6 +65,7 @@ impl Contracts {
         &self,
         build: &Build,
         directory: RunDirectory,
+        ended: &Ended,
     ) -> Result<Running, ProcessError> {
         self.activity.swept.call_once(place::sweep);
         let mut again = self.tcp;
@@ -81,7 +82,7 @@ impl Contracts {
                 is_start: start_line::is_one,
                 traces: Traces(place.files()),
             };
-            let (child, first) = build.spawn(&directory, &told)?;
+            let (child, first) = build.spawn(&directory, &told, ended)?;
             let line = match build.first_line(&child, &first) {
                 // It looked for a free port, and somebody took that before it could.
                 Err(ProcessError::Exited { .. }) if std::mem::take(&mut again) => continue,
