@@ -26,6 +26,7 @@ use crate::quarantine::Quarantine;
 use crate::state::Directory;
 use crate::store::{Options, Store};
 use crate::transport::process::RunRoot;
+use crate::transport::process::sandbox::Kernel;
 use crate::trust::{self, Trust};
 
 /// Sets up a [`Host`].
@@ -307,6 +308,7 @@ impl Builder {
                 words,
                 spawner: Arc::default(),
                 run: Arc::new(RunRoot::new(self.run_directory)),
+                kernel: self.faults.kernel(),
                 pulse: Arc::default(),
                 hooks,
                 pace: self.pace,
@@ -355,6 +357,19 @@ pub struct Faults {
     pub no_rescan: bool,
     /// Has a watch take files at first sight, and the loader map them without a preflight.
     pub unsettled: bool,
+    /// Takes the kernel for one with an older version of landlock, or none at 0.
+    pub landlock: Option<i32>,
+    /// Takes the kernel for one that filters no system calls.
+    pub no_seccomp: bool,
+}
+
+impl Faults {
+    fn kernel(&self) -> Kernel {
+        let mut kernel = Kernel::current();
+        kernel.landlock = self.landlock.unwrap_or(kernel.landlock);
+        kernel.seccomp &= !self.no_seccomp;
+        kernel
+    }
 }
 
 /// Which plugins are wanted, by name.

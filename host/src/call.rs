@@ -139,7 +139,7 @@ impl CallError {
 
 /// Codes of the context and of the host that a plugin passes on keep their meaning.
 fn passed_on(code: &str) -> &'static str {
-    const KNOWN: [&str; 17] = [
+    const KNOWN: [&str; 18] = [
         "call.unavailable",
         "call.no_route",
         "call.panicked",
@@ -157,6 +157,7 @@ fn passed_on(code: &str) -> &'static str {
         "ctx.key",
         "plugin.not_found",
         "plugin.unloaded",
+        "io.emfile",
     ];
     if code.starts_with("proc.") || code.starts_with("http.") || code.starts_with("contract.") {
         // There are more of these, and none is met often.

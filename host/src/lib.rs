@@ -69,6 +69,7 @@ mod keeper;
 mod last_words;
 mod limits;
 mod loader;
+pub mod machine;
 mod metrics;
 mod plugin;
 pub mod policy;
@@ -111,6 +112,7 @@ pub use plugin::{
 };
 pub use transport::Reason;
 pub use transport::process::ProcessSnapshot;
+pub use transport::process::sandbox::{Grant, Resources};
 pub use upgrade::{UpgradeError, UpgradeOptions, Upgraded};
 #[cfg(feature = "watch")]
 pub use watch::{Watch, WatchOptions};
@@ -119,6 +121,6 @@ pub use watch::{Watch, WatchOptions};
 #[doc(hidden)]
 pub use plugin::thread::Number as ThreadNumber;
 
-pub use plg_packaging::{Digest, Label, Manifest, PluginName};
+pub use plg_packaging::{Digest, Label, Manifest, Permission, PluginName};
 pub use plg_plugin_api::process::wire::Pace;
 pub use plg_plugin_api::{Kind, Value};

@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod conformance;
 mod dev;
+mod doctor;
 mod explain;
 mod gc;
 mod history;
@@ -103,6 +104,7 @@ pub(crate) enum Verb {
     Lock(lock::Lock),
     History(history::History),
     Quarantine(quarantine::Quarantine),
+    Doctor(doctor::Doctor),
     Runner(runner::Runner),
     Explain(explain::Explain),
     Version(version::Version),
@@ -139,6 +141,7 @@ impl Verb {
             Self::Lock(verb) => verb.run(output),
             Self::History(verb) => verb.run(output),
             Self::Quarantine(verb) => verb.run(output),
+            Self::Doctor(verb) => verb.run(output),
             Self::Runner(verb) => verb.run(),
             Self::Explain(verb) => verb.run(output),
             Self::Version(verb) => verb.run(output),

@@ -12,6 +12,7 @@ use crate::loader::Mapped;
 use crate::plugin::Handle;
 use crate::plugin::generation::Generation;
 use crate::policy::{Placed, Placement};
+use crate::transport::process::sandbox::Resources;
 use crate::transport::{Builtin, Transport};
 
 impl Inner {
@@ -64,6 +65,7 @@ impl Inner {
                 fallback: false,
                 insist: true,
                 grants: Vec::new(),
+                resources: Resources::NONE,
             },
             conduct: None,
         };

@@ -137,6 +137,14 @@ pub(super) const ROWS: &[Code] = &[
             "Sockets of process plugins are in a directory that only this user can enter, below `XDG_RUNTIME_DIR` or the \
              directory for temporary files. The message says which one and what the system said. Nothing was started.",
         ),
+    error("proc.sandbox", Operator, "a plugin cannot be sandboxed on this machine")
+        .help("run `plg doctor` to see what is missing, or let the plugin run isolated if you trust it that far")
+        .text(
+            "The plugin is to run in a sandbox, and this machine cannot hold a process to that: the kernel has no landlock \
+             (Linux 6.2 or later, with `landlock` among its security modules) or no seccomp filters, or a path that was \
+             granted cannot be opened. The message says which. A weaker sandbox would look like the real one, so nothing was \
+             started.",
+        ),
     error("proc.socket_path", Operator, "the path of a plugin's socket is too long")
         .help("name a directory with a shorter path with `Builder::run_dir`")
         .text(

@@ -184,11 +184,14 @@ impl Inner {
             installed: None,
         };
         // What may not be loaded is not asked either: that would run it.
-        self.place(&candidate)
+        let placed = self
+            .place(&candidate)
             .map_err(|error| (error.code(), error.to_string()))?;
         let loader = &self.setup.loader;
+        let (run, spawner) = (&loader.run, &loader.spawner);
+        let confinement = loader.confinement(&placed, Some(directory));
         let limit = options.capabilities_timeout;
-        capabilities::ask(&program, &plugin, &loader.run, &loader.spawner, limit)
+        capabilities::ask(&program, &plugin, &confinement, run, spawner, limit)
             .map_err(|problem| ("contract.capabilities", problem))?;
         names.insert(plugin, path.to_owned());
         Ok(Some(candidate))

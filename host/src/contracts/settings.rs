@@ -15,6 +15,7 @@ use crate::schema::Schema;
 use crate::transport::process::dialect::Dialect;
 use crate::transport::process::dialect::contracts::{self, Contracts, capabilities};
 use crate::transport::process::program::Program;
+use crate::transport::process::sandbox::Confinement;
 use crate::transport::process::{RunRoot, Spawner};
 
 /// What the host was told.
@@ -34,6 +35,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) process: &'a Process,
     pub(crate) program: &'a Program,
     pub(crate) path: &'a Path,
+    pub(crate) confinement: &'a Confinement,
     pub(crate) root: &'a Arc<RunRoot>,
     pub(crate) spawner: &'a Spawner,
 }
@@ -91,7 +93,8 @@ impl Settings {
         let options = found.get(name).unwrap_or(&self.options).clone();
         drop(found);
         let limit = options.capabilities_timeout;
-        let said = capabilities::ask(asked.program, name, asked.root, asked.spawner, limit);
+        let (program, confinement) = (asked.program, asked.confinement);
+        let said = capabilities::ask(program, name, confinement, asked.root, asked.spawner, limit);
         let said = said.map_err(|problem| refused(asked.path, "contract.capabilities", problem))?;
         let config = contracts::config_types(&options, config, &said.config_types);
         let config = config.map_err(|missing| {

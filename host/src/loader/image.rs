@@ -188,6 +188,14 @@ impl Image {
         }
     }
 
+    /// The file that the bytes are in, if they are not in memory.
+    pub(crate) fn scratch(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Memory(_) => None,
+            Place::File { path, .. } => Some(path),
+        }
+    }
+
     /// The file the bytes were read from.
     pub(crate) fn origin(&self) -> &Path {
         &self.origin

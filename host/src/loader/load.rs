@@ -25,6 +25,7 @@ use crate::quarantine::{self, Cause, Quarantine};
 use crate::runner;
 use crate::transport::process::dialect::Dialect;
 use crate::transport::process::program::Program;
+use crate::transport::process::sandbox::{Confinement, Kernel};
 use crate::transport::process::{self, Process, Pulse, RunRoot, Spawner};
 use crate::transport::{InProcess, Transport};
 use plg_plugin_api::process::wire::Pace;
@@ -43,6 +44,8 @@ pub(crate) struct Loader {
     /// Where processes are started, and where their sockets are.
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) run: Arc<RunRoot>,
+    /// What can hold processes to what they may do.
+    pub(crate) kernel: Kernel,
     /// Looks at processes.
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) hooks: Arc<Hooks>,
@@ -126,11 +129,13 @@ impl Loader {
         }
         let manifest = candidate.manifest.clone();
         let config = self.settings.config(&manifest, path)?;
+        let confinement = self.confinement(&placed, Some(directory));
         let asked = Asked {
             manifest: &manifest,
             process,
             program: &program,
             path,
+            confinement: &confinement,
             root: &self.run,
             spawner: &self.spawner,
         };
@@ -147,6 +152,7 @@ impl Loader {
             digest,
             given: None,
             idle: process.idle_timeout.map(|idle| idle.duration()),
+            confinement,
             socket: process.transport.unwrap_or(SocketKind::Unix),
             root: self.run.clone(),
             spawner: self.spawner.clone(),
@@ -194,6 +200,10 @@ impl Loader {
             source,
         };
         let file = image.reopen().map_err(failed)?;
+        let mut confinement = self.confinement(&placed, candidate.directory.as_deref());
+        if let Some(scratch) = image.scratch() {
+            confinement = confinement.with_own(scratch);
+        }
         let (name, version) = (manifest.name.as_str(), manifest.version.to_string());
         let runner = self.runner.as_deref().unwrap_or(Path::new(""));
         let build = process::Build {
@@ -207,6 +217,7 @@ impl Loader {
             digest: digest(&image)?,
             given: Some(process::Given { image, file }),
             idle: None,
+            confinement,
             socket: SocketKind::Unix,
             config: self.settings.config(&manifest, path)?,
             root: self.run.clone(),
@@ -223,6 +234,20 @@ impl Loader {
             placed,
             conduct: None,
         })
+    }
+
+    /// What a build is held to whose own files are below `directory`.
+    pub(crate) fn confinement(&self, placed: &Placed, directory: Option<&Path>) -> Confinement {
+        let confinement = match placed.placement {
+            Placement::Sandboxed => {
+                Confinement::sandboxed(&placed.grants, &placed.resources, self.kernel)
+            }
+            Placement::InProcess | Placement::Isolated => Confinement::isolated(&placed.resources),
+        };
+        match directory {
+            Some(directory) => confinement.with_own(directory),
+            None => confinement,
+        }
     }
 
     /// Whether what is refused here may run in a process of its own.

@@ -2,6 +2,8 @@
 
 use plg_packaging::Permission;
 
+use crate::transport::process::sandbox::Resources;
+
 /// Where a build runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Placement {
@@ -22,8 +24,8 @@ pub(crate) struct Placed {
     pub(crate) fallback: bool,
     /// Whether somebody wants it there and nowhere else.
     pub(crate) insist: bool,
-    #[expect(dead_code, reason = "what confines a process takes it")]
     pub(crate) grants: Vec<Permission>,
+    pub(crate) resources: Resources,
 }
 
 impl Placed {

@@ -7,6 +7,7 @@ use plg_packaging::{Manifest, Permission, PluginName};
 
 use super::{Level, Placed, Placement, PolicyError};
 use crate::store::Installed;
+use crate::transport::process::sandbox::Resources;
 
 /// What the operator lets each plugin do: one rule for all, and others for some.
 ///
@@ -38,6 +39,7 @@ pub struct Rule {
     level: Level,
     grants: Vec<Permission>,
     fallback: bool,
+    resources: Resources,
 }
 
 impl Policy {
@@ -131,6 +133,7 @@ impl Policy {
             fallback: rule.fallback,
             insist: false,
             grants: rule.grants.clone(),
+            resources: rule.resources,
         })
     }
 
@@ -164,12 +167,13 @@ impl Rule {
             level,
             grants: Vec::new(),
             fallback: true,
+            resources: Resources::NONE,
         }
     }
 
-    /// Grants a permission that the plugin's manifest asks for. A plugin that asks for more than it was granted is
-    /// not loaded, unless it is trusted with the host's process; nor does a build that asks for more replace one
-    /// that does not.
+    /// Grants a permission. It is the word that manifests ask with, and [`Grant`](crate::Grant) says what it means
+    /// to a sandboxed plugin. A plugin that asks for more than it was granted is not loaded, unless it is trusted
+    /// with the host's process; nor does a build that asks for more replace one that does not.
     pub fn grant(mut self, permission: Permission) -> Self {
         self.grants.push(permission);
         self
@@ -179,6 +183,12 @@ impl Rule {
     /// preflight, given up after panics or a call that did not come back. It does unless this says no.
     pub const fn fallback(mut self, isolate: bool) -> Self {
         self.fallback = isolate;
+        self
+    }
+
+    /// Holds the plugin's processes to these caps; those that are not set are the level's.
+    pub const fn resources(mut self, caps: Resources) -> Self {
+        self.resources = caps;
         self
     }
 

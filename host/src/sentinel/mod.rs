@@ -23,7 +23,7 @@ mod change;
 mod environment;
 mod memory;
 mod picture;
-mod system;
+pub(crate) mod system;
 
 pub use change::{Change, What};
 pub use picture::Sentinel;

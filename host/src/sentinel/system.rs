@@ -118,3 +118,34 @@ pub(super) fn floating_point() -> Option<u32> {
 pub(super) fn floating_point() -> Option<u32> {
     None
 }
+
+/// The version of landlock's interface that this kernel has; 0 if it has none.
+pub(crate) fn landlock_abi() -> i32 {
+    const VERSION: libc::c_uint = 1;
+    let (no_rules, no_bytes) = (ptr::null::<libc::c_void>(), 0_usize);
+    // SAFETY: with this flag no rules are read, and none are made.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            no_rules,
+            no_bytes,
+            VERSION,
+        )
+    };
+    i32::try_from(version).unwrap_or(0).max(0)
+}
+
+/// Whether this kernel can refuse system calls with an error.
+pub(crate) fn filters_system_calls() -> bool {
+    let error: u32 = libc::SECCOMP_RET_ERRNO;
+    let (ask, no_flags) = (libc::SECCOMP_GET_ACTION_AVAIL, 0_u32);
+    // SAFETY: the kernel reads a number of four bytes, and changes nothing.
+    unsafe { libc::syscall(libc::SYS_seccomp, ask, no_flags, &raw const error) == 0 }
+}
+
+/// Whether this kernel can close descriptors by their range.
+pub(crate) fn closes_ranges() -> bool {
+    let (none, no_flags) = (libc::c_uint::MAX, 0_u32);
+    // SAFETY: no descriptor has such a number, so none is closed.
+    unsafe { libc::syscall(libc::SYS_close_range, none, none, no_flags) == 0 }
+}

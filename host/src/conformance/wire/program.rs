@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use crate::conformance::finding::{Finding, Found, failed, shown, within};
 use crate::transport::process::program::Program;
+use crate::transport::process::sandbox::{Confinement, Resources};
 use crate::transport::process::{ProcessError, RunDirectory, RunRoot, Spawner};
 
 /// Starts a program as often as it takes.
@@ -164,7 +166,10 @@ impl Launcher {
     }
 
     fn spawn(&self, command: Command) -> Result<Child, Finding> {
-        let spawned = self.spawner.spawn(command, None);
+        let confinement = Confinement::isolated(&Resources::default());
+        let barrier = confinement.barrier(&self.program.path, Path::new("/"));
+        let barrier = barrier.or_else(|error| failed(error.to_string()))?;
+        let spawned = self.spawner.spawn(command, None, barrier);
         spawned.or_else(|error| failed(format!("it could not be started: {error}")))
     }
 }

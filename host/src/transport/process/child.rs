@@ -11,20 +11,26 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, geteuid, kill_process_group, pidfd_open, pidfd_send_signal,
+    Pid, PidfdFlags, Signal, WaitOptions, geteuid, kill_process_group, pidfd_open,
+    pidfd_send_signal, waitpid,
 };
 
 use super::address;
 use super::error::Ending;
 use super::output::Output;
+use super::sandbox::Held;
 
 /// A child process. It is killed, with its group, when this is dropped.
 #[derive(Debug)]
 pub(super) struct Child {
     pub(super) fate: Arc<Fate>,
     pub(super) output: Arc<Output>,
+    /// What it is held to.
+    pub(super) held: Held,
     /// Open for as long as the host lives: its end tells the child that the host is gone.
     pub(super) lifeline: Option<ChildStdin>,
     /// Reads what it writes and notices its end.
@@ -49,6 +55,9 @@ enum Reaped {
     Yes(Ending),
 }
 
+/// How long a killed child may take before its threads are looked at.
+const SOON: Duration = Duration::from_millis(50);
+
 impl Fate {
     pub(super) fn new(child: process::Child) -> io::Result<Self> {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -71,16 +80,45 @@ impl Fate {
         }
     }
 
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// Waits for the child, which has ended, and ends what it left in its group.
     pub(super) fn reap(&self) {
         let mut state = self.lock();
         if let Reaped::Not(child) = &mut *state {
             // Nobody has waited for it, so its number is still its own, and that of its group.
             kill_group(self.pid);
+            self.release_all();
             // An app that ignores SIGCHLD has the kernel reap, and the status is lost.
             let ending = Ending(child.wait().ok());
             *state = Reaped::Yes(ending);
             self.ended.notify_all();
+        }
+    }
+
+    /// Waits until all threads of a dying child have ended.
+    fn release_all(&self) {
+        let limit = Timespec::try_from(SOON).ok();
+        let mut ended = [PollFd::new(&self.process, PollFlags::IN)];
+        while let Ok(0) | Err(Errno::INTR) = poll(&mut ended, limit.as_ref()) {
+            self.release();
+        }
+    }
+
+    /// Waits for threads of the child that have made this process their tracer, as any thread can: until then the
+    /// kernel does not say that the child has ended.
+    pub(super) fn release(&self) {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid));
+        for task in tasks.into_iter().flatten().flatten() {
+            let name = task.file_name();
+            let thread = name.to_str().and_then(|name| name.parse().ok());
+            let thread = thread.and_then(Pid::from_raw);
+            if let Some(thread) = thread.filter(|thread| *thread != self.pid) {
+                // Most of them are nobody's business.
+                let _ = waitpid(Some(thread), WaitOptions::NOHANG);
+            }
         }
     }
 
@@ -179,7 +217,10 @@ impl Drop for Child {
             // The last of it may go with what the minder itself tells.
             && minder.thread().id() != thread::current().id()
         {
-            // It ends soon after the child, which is dying.
+            while self.fate.wait(SOON).is_none() && !minder.is_finished() {
+                self.fate.release();
+            }
+            // It ends soon after the child.
             let _ = minder.join();
         }
     }

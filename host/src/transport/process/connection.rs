@@ -122,10 +122,9 @@ impl Connection {
     }
 
     fn open_unix(path: &Path, pace: Pace, until: &Until<'_>) -> Result<Self, ProcessError> {
-        let unsent = |error| ProcessError::unsent(format!("no socket: {error}"));
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(unsent)?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .map_err(|error| ProcessError::Descriptors(error.into()))?;
         let address = SocketAddrUnix::new(path)
             .map_err(|error| ProcessError::unsent(format!("no socket at its path: {error}")))?;
         loop {

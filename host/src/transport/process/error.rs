@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// Why a process cannot be started or called.
@@ -15,6 +16,10 @@ pub(crate) enum ProcessError {
     NoProgram { exec: String, directory: PathBuf },
     #[error("`{}` cannot be run: {source}", program.display())]
     Spawn { program: PathBuf, source: io::Error },
+    #[error("no descriptor is left for a connection to its process: {0}; the call was not made")]
+    Descriptors(io::Error),
+    #[error("it cannot be sandboxed: {0}")]
+    Sandbox(String),
     #[error("{found} is not supported, expected `native` or `contracts`")]
     Dialect { found: String },
     #[error("`{}` is not the file that was loaded", path.display())]
@@ -32,7 +37,7 @@ pub(crate) enum ProcessError {
         limit: usize,
     },
     #[error("its process {ending} before it listened{}", Said(stderr))]
-    Exited { ending: Ending, stderr: String },
+    Exited { ending: String, stderr: String },
     #[error(
         "its process did not write its start line within {limit:?}{}",
         Said(stderr)
@@ -99,7 +104,10 @@ impl ProcessError {
     /// The stable code.
     pub(crate) fn code(&self) -> &'static str {
         match self {
+            _ if self.is_for_want_of_descriptors() => "io.emfile",
+            Self::Descriptors(_) => "call.unavailable",
             Self::NoProgram { .. } | Self::Spawn { .. } => "proc.spawn",
+            Self::Sandbox(_) => "proc.sandbox",
             Self::Dialect { .. } => "proc.dialect",
             Self::Changed { .. } => "proc.changed",
             Self::ConfigTooLarge { .. } => "proc.config_too_large",
@@ -131,6 +139,19 @@ impl ProcessError {
             Self::Refused => true,
             _ => false,
         }
+    }
+
+    /// Whether this host, or the machine, has too many files open. That says nothing about the plugin.
+    pub(super) fn is_for_want_of_descriptors(&self) -> bool {
+        let source = match self {
+            Self::Spawn { source, .. } | Self::RunDirectory { source, .. } => source,
+            Self::Descriptors(source) => source,
+            _ => return false,
+        };
+        let number = source.raw_os_error();
+        [Errno::MFILE, Errno::NFILE]
+            .iter()
+            .any(|error| number == Some(error.raw_os_error()))
     }
 
     pub(super) fn unsent(why: impl fmt::Display) -> Self {

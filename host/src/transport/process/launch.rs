@@ -30,6 +30,7 @@ use super::output::{First, Minder, Output};
 use super::program::{self, Program};
 use super::pulse::Pulse;
 use super::run_directory::{self, RunDirectory, RunRoot};
+use super::sandbox::{Confinement, Held};
 use super::spawner::Spawner;
 use crate::events::Hooks;
 use crate::limits::Limits;
@@ -53,6 +54,7 @@ pub(crate) struct Build {
     pub(crate) given: Option<Given>,
     /// After how long without a call it may end by itself.
     pub(crate) idle: Option<Duration>,
+    pub(crate) confinement: Confinement,
     /// What it listens on.
     pub(crate) socket: SocketKind,
     pub(crate) root: Arc<RunRoot>,
@@ -127,10 +129,8 @@ const SMALL: usize = 64 << 10;
 impl Build {
     /// Starts a child and waits until it takes calls.
     pub(super) fn launch(&self, ended: &Ended) -> Result<Running, ProcessError> {
-        let unchanged = |bytes: Vec<u8>| Digest::of(&bytes) == self.digest;
-        if self.given.is_none() && !fs::read(&self.file).is_ok_and(unchanged) {
-            let path = self.file.clone();
-            return Err(ProcessError::Changed { path });
+        if self.given.is_none() {
+            self.check_file()?;
         }
         let directory = self.root.create()?;
         let start = Instant::now();
@@ -184,6 +184,22 @@ impl Build {
         })
     }
 
+    /// The file has to be the one that was loaded.
+    fn check_file(&self) -> Result<(), ProcessError> {
+        let path = self.file.clone();
+        match fs::read(&path) {
+            Ok(bytes) if Digest::of(&bytes) == self.digest => Ok(()),
+            Err(source) => {
+                let program = path.clone();
+                match (ProcessError::Spawn { program, source }) {
+                    error if error.is_for_want_of_descriptors() => Err(error),
+                    _ => Err(ProcessError::Changed { path }),
+                }
+            }
+            Ok(_) => Err(ProcessError::Changed { path }),
+        }
+    }
+
     pub(super) fn spawn(
         &self,
         directory: &RunDirectory,
@@ -197,12 +213,18 @@ impl Build {
         program::check_format(&self.program.path).map_err(failed)?;
         let mut command = command(&self.program, directory);
         command.args(&told.args);
+        command.envs(self.confinement.variables(&directory.work()));
+        let barrier = self
+            .confinement
+            .barrier(&self.program.path, directory.path())?;
         let given = self.given.as_ref().map(|given| given.file.as_fd());
-        let mut child = self.spawner.spawn(command, given).map_err(failed)?;
+        let spawned = self.spawner.spawn(command, given, barrier);
+        let mut child = spawned.map_err(failed)?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let fate = Arc::new(Fate::new(child).map_err(failed)?);
         let (teller, first) = mpsc::channel();
         let mut child = Child {
+            held: Held::new(&self.confinement, fate.pid()),
             fate,
             output: Arc::new(Output::default()),
             lifeline: None,
@@ -262,7 +284,10 @@ impl Build {
                 child.output.wait_for_end(LAST_WORDS);
                 let stderr = child.output.errors();
                 Err(match ending {
-                    Some(ending) => ProcessError::Exited { ending, stderr },
+                    Some(ending) => {
+                        let ending = child.held.tell(ending);
+                        ProcessError::Exited { ending, stderr }
+                    }
                     None => handshake("it closed its standard output".to_owned()),
                 })
             }
@@ -450,6 +475,7 @@ impl Running {
             };
             if let Some(ending) = ending {
                 let stderr = self.child.output.errors();
+                let ending = self.child.held.tell(ending);
                 return Err(ProcessError::Exited { ending, stderr });
             }
             let why = match (answer, last) {

@@ -9,6 +9,7 @@
 //! - [`launch`]: from a program to a child that takes calls.
 //! - [`spawner`]: the thread that children are started on.
 //! - [`before_exec`]: what a child does between `fork` and `exec`.
+//! - [`sandbox`]: what the child may do, and how it is held to that.
 //! - [`child`]: a running child, its signals and its end.
 //! - [`output`]: what it writes to its standard output and error.
 //! - [`run_directory`]: where its socket is.
@@ -35,7 +36,8 @@ mod passage;
 pub(crate) mod program;
 mod pulse;
 mod restarts;
-mod run_directory;
+pub(crate) mod run_directory;
+pub(crate) mod sandbox;
 mod snapshot;
 mod spawner;
 mod supervisor;

@@ -115,6 +115,9 @@ impl Output {
     }
 }
 
+/// How often a child is looked at that has closed what it wrote to.
+const CLOSED: Duration = Duration::from_millis(500);
+
 impl Minder<'_> {
     /// Runs until the child has ended and nothing more is to be read.
     pub(super) fn run(mut self, out: ChildStdout, err: ChildStderr) {
@@ -129,9 +132,15 @@ impl Minder<'_> {
             }
             ready.extend(out.iter().map(|out| PollFd::new(out, PollFlags::IN)));
             ready.extend(err.iter().map(|err| PollFd::new(err, PollFlags::IN)));
-            let limit = end.map(|end| end.saturating_duration_since(Instant::now()));
+            // Who has closed everything has ended, and what is left of that may have to be waited for.
+            let is_closed = out.is_none() && err.is_none();
+            let limit = match end {
+                Some(end) => Some(end.saturating_duration_since(Instant::now())),
+                None => is_closed.then_some(CLOSED),
+            };
             let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
             match poll(&mut ready, limit.as_ref()) {
+                Ok(0) if end.is_none() => self.fate.release(),
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => {
                     tracing::error!(plugin = self.plugin, "its output is lost: {error}");

@@ -50,6 +50,11 @@ impl Restarts {
         self.failures = 0;
     }
 
+    /// One could not be started for a reason that is not its own. It waits like any other, and does not count.
+    pub(super) fn was_held_up(&mut self) {
+        self.starts.pop_back();
+    }
+
     /// One ended badly after it had lived for so long, or could not be started.
     pub(super) fn ended_badly(&mut self, now: Instant, lived: Duration, limits: &Limits) {
         if lived >= limits.restarts_within {

@@ -117,6 +117,11 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> ProcessError {
 }
 
 impl RunDirectory {
+    /// All of it: the child may write here and nowhere else.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the child listens.
     pub(crate) fn socket(&self) -> PathBuf {
         self.path.join("s")
@@ -144,7 +149,7 @@ impl Drop for Made {
 }
 
 /// What is this user's alone where the system has such a place, else the directory for temporary files.
-fn parent() -> PathBuf {
+pub(crate) fn parent() -> PathBuf {
     let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let own = own.filter(|path| {
         let metadata = fs::metadata(path);
@@ -198,28 +203,55 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     Ok(is_it.then_some(file))
 }
 
-/// Removes what hosts of this user left that do not live any more.
-fn sweep(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
-            && entry.metadata().is_ok_and(|found| {
-                found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0
-            });
-        let path = entry.path();
+/// Removes what hosts of this user left that do not live any more, and says what that was.
+pub(crate) fn sweep(parent: &Path) -> Vec<PathBuf> {
+    let mut removed = Vec::new();
+    for path in roots(parent) {
         // One without a lock is about to get one, or was left empty.
-        if !is_ours || (!path.join(LOCK).exists() && fs::remove_dir(&path).is_err()) {
-            continue;
-        }
-        if let Ok(Some(lock)) = lock(&path) {
-            if let Err(error) = fs::remove_dir_all(&path) {
-                tracing::warn!("failed to remove `{}`: {error}", path.display());
+        if !path.join(LOCK).exists() {
+            if fs::remove_dir(&path).is_err() {
+                continue;
+            }
+            removed.push(path);
+        } else if let Ok(Some(lock)) = lock(&path) {
+            match fs::remove_dir_all(&path) {
+                Ok(()) => removed.push(path),
+                Err(error) => tracing::warn!("failed to remove `{}`: {error}", path.display()),
             }
             drop(lock);
         }
     }
+    removed
+}
+
+/// What would be removed.
+pub(crate) fn stale(parent: &Path) -> Vec<PathBuf> {
+    let mut roots = roots(parent);
+    roots.retain(|path| match File::open(path.join(LOCK)) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        Err(_) => fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()),
+    });
+    roots
+}
+
+/// The directory of a host below `parent` that `path` is in, if it is in one. The kernel adds a word to the path of
+/// what was removed.
+pub(crate) fn root_of(parent: &Path, path: &Path) -> Option<PathBuf> {
+    let name = path.strip_prefix(parent).ok()?.iter().next()?;
+    let is_ours = name.to_str()?.starts_with(PREFIX);
+    is_ours.then(|| parent.join(name))
+}
+
+/// The directories of hosts of this user.
+fn roots(parent: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| {
+        entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry.metadata().is_ok_and(|found| {
+                found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0
+            })
+    });
+    ours.map(|entry| entry.path()).collect()
 }
 
 fn private(path: &Path) -> io::Result<()> {

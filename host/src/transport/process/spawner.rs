@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::before_exec;
+use super::sandbox::Barrier;
 
 /// Starts children, one after the other. The thread begins with the first of them.
 #[derive(Debug, Default)]
@@ -27,6 +28,7 @@ struct Job {
     command: Command,
     /// A descriptor that the child keeps, under its number.
     given: Option<RawFd>,
+    barrier: Barrier,
     answer: Sender<io::Result<Child>>,
 }
 
@@ -34,18 +36,20 @@ struct Job {
 const BUSY: (u32, Duration) = (5, Duration::from_millis(10));
 
 impl Spawner {
-    /// Starts `command` in a process group of its own. The child keeps the descriptor that it is `given`, beside its
-    /// standard streams.
+    /// Starts `command` in a process group of its own, with `barrier` around it. The child keeps the descriptor that it
+    /// is `given`, beside its standard streams.
     pub(crate) fn spawn(
         &self,
         command: Command,
         given: Option<BorrowedFd<'_>>,
+        barrier: Barrier,
     ) -> io::Result<Child> {
         let (answer, answered) = mpsc::channel();
         let given = given.map(|given| given.as_raw_fd());
         self.send(Job {
             command,
             given,
+            barrier,
             answer,
         })?;
         // Whoever lends the descriptor does so until the child is there.
@@ -64,11 +68,12 @@ impl Spawner {
                     for Job {
                         command,
                         given,
+                        barrier,
                         answer,
                     } in received
                     {
                         // Who asked may have gone, and then so does the child.
-                        let _ = answer.send(spawn(command, given));
+                        let _ = answer.send(spawn(command, given, barrier));
                     }
                 };
                 let thread = thread::Builder::new()
@@ -94,10 +99,10 @@ impl Drop for Spawner {
     }
 }
 
-fn spawn(mut command: Command, given: Option<RawFd>) -> io::Result<Child> {
+fn spawn(mut command: Command, given: Option<RawFd>, barrier: Barrier) -> io::Result<Child> {
     use std::os::unix::process::CommandExt;
     command.process_group(0);
-    before_exec::prepare(&mut command, given);
+    before_exec::prepare(&mut command, given, barrier);
     let (tries, pause) = BUSY;
     let mut tried = 0;
     loop {

@@ -394,6 +394,9 @@ impl Process {
                     self.tell_failed(&error);
                 }
                 state.last = Some(error.to_string());
+                if error.is_for_want_of_descriptors() {
+                    state.restarts.was_held_up();
+                }
                 state.refused = Some(Arc::new(error));
                 let limits = &self.build.limits;
                 state.restarts.ended_badly(now, Duration::ZERO, limits);
@@ -485,7 +488,10 @@ fn wait_for_end(running: &Running, limit: Duration, cancel: Option<Cancel>) -> O
 fn last_words(running: &Running) -> String {
     running.child.output.wait_for_end(LAST_WORDS);
     let ending = running.child.fate.ending();
-    let ending = ending.map_or_else(|| "ended".to_owned(), |ending| ending.to_string());
+    let ending = ending.map_or_else(
+        || "ended".to_owned(),
+        |ending| running.child.held.tell(ending),
+    );
     let errors = running.child.output.errors();
     let said = Said(&errors);
     match running.verdict.get() {

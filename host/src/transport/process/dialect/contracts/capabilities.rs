@@ -16,6 +16,7 @@ use crate::transport::process::error::Said;
 use crate::transport::process::launch;
 use crate::transport::process::output::{Log, Output, nonblocking, read};
 use crate::transport::process::program::{self, Program};
+use crate::transport::process::sandbox::Confinement;
 use crate::transport::process::{RunRoot, Spawner};
 
 /// What a program said of itself.
@@ -39,6 +40,7 @@ const AFTER_END: Duration = Duration::from_millis(200);
 pub(crate) fn ask(
     program: &Program,
     plugin: &PluginName,
+    confinement: &Confinement,
     root: &Arc<RunRoot>,
     spawner: &Spawner,
     limit: Duration,
@@ -47,8 +49,12 @@ pub(crate) fn ask(
     program::check_format(&program.path).map_err(|error| error.to_string())?;
     let mut command = launch::command(program, &directory);
     command.arg("capabilities").stdin(Stdio::null());
+    command.envs(confinement.variables(&directory.work()));
+    let barrier = confinement
+        .barrier(&program.path, directory.path())
+        .map_err(|error| error.to_string())?;
     let mut child = spawner
-        .spawn(command, None)
+        .spawn(command, None, barrier)
         .map_err(|error| error.to_string())?;
     let streams = (child.stdout.take(), child.stderr.take());
     let fate = Fate::new(child).map_err(|error| error.to_string())?;
