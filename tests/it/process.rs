@@ -643,8 +643,10 @@ fn nothing_outlives_a_host_that_is_killed() {
         load_and_die(Path::new(&run), Path::new(&base));
     }
     let programs = Programs::new();
-    for mode in ["ok", "ignore_end"] {
-        programs.plugin(mode.replace('_', "-").as_str(), &[mode]);
+    programs.plugin("ok", &["ok"]);
+    for number in 1..20 {
+        let mode = if number % 2 == 0 { "ok" } else { "ignore_end" };
+        programs.plugin(&format!("helper-{number}"), &[mode]);
     }
     let directory = tempfile::tempdir().unwrap();
     let run = directory.path();
@@ -661,7 +663,7 @@ fn nothing_outlives_a_host_that_is_killed() {
         .filter_map(|line| line.strip_prefix("child ")?.parse().ok())
         .filter_map(Pid::from_raw)
         .collect();
-    assert_eq!(children.len(), 2, "{}", ended.output);
+    assert_eq!(children.len(), 20, "{}", ended.output);
     let start = Instant::now();
     for child in children {
         wait_until("the child is gone", || !is_running(child));

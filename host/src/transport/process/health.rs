@@ -78,7 +78,12 @@ impl Health {
         let due = [end.map(|at| (at, Due::End)), ask.map(|at| (at, Due::Ask))];
         match due.into_iter().flatten().min_by_key(|(at, _)| *at) {
             Some((at, due)) if at <= now => due,
-            Some((at, _)) => Due::At(at),
+            // Whoever is inside may leave at any time, and then it is idle from that time on.
+            Some((at, _)) => {
+                let look = rhythm.idle.filter(|_| !is_idle);
+                let look = look.and_then(|idle| now.checked_add(idle));
+                Due::At(look.map_or(at, |look| look.min(at)))
+            }
             None => Due::Nothing,
         }
     }
@@ -210,7 +215,9 @@ mod tests {
             ..rhythm
         };
         let again = activity(2, 0, start + EVERY);
+        let long = activity(2, 1, start + EVERY);
         let at = start + EVERY + EVERY / 2;
+        assert_eq!(health.due(start + EVERY, long, &soon), Due::At(at));
         assert_eq!(health.due(start + EVERY, again, &soon), Due::At(at));
         assert_eq!(health.due(at, again, &soon), Due::End);
     }
