@@ -69,7 +69,6 @@ impl Policy {
     }
 
     /// The rule for a plugin of that name.
-    #[must_use]
     pub fn rule(&self, name: &PluginName) -> &Rule {
         self.plugins.get(name).unwrap_or(&self.default)
     }
