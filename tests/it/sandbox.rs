@@ -13,7 +13,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 use crate::support::programs::{Programs, exists, failure, pid, value};
-use crate::support::{Variant, library, plg, program, workspace};
+use crate::support::{Variant, library, plg, program, wait_until, workspace};
 
 /// A host that sandboxes every program, with these permissions granted.
 fn sandboxed(granted: &[&str]) -> Host {
@@ -469,6 +469,7 @@ fn a_program_that_is_traced_by_its_host_ends_like_any() {
         let child = pid(&helper);
         if name == "killed" {
             kill_process(child, Signal::KILL).unwrap();
+            wait_until("its end is noticed", || !exists(child));
             assert_ne!(pid(&helper), child);
         } else {
             let _ = host.unload(name).unwrap();
