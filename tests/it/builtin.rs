@@ -207,7 +207,6 @@ fn its_manifest_counts_and_a_file_can_replace_it() {
     let fixture = library("fixture-good", Variant::Debug);
     let options = plg_host::UpgradeOptions {
         allow_downgrade: true,
-        ..Default::default()
     };
     host.upgrade_with("fixture-good", fixture, options).unwrap();
     let current = host
