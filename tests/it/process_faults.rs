@@ -13,7 +13,7 @@ use plg_host::policy::{Level, Policy, Rule};
 use plg_host::{Context, Host, Limits, Value};
 use plg_tests::isolated;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Resource, Rlimit, Signal, kill_process};
 
 use crate::support::lines::Lines;
 use crate::support::process::with_signals;
@@ -30,35 +30,39 @@ fn nest(place: &Path, depth: usize) {
     }
 }
 
-/// A program may leave more directories in each other than its host has descriptors, or room on a stack.
-#[test]
-fn what_a_program_left_is_removed_however_deep_it_is() {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+isolated! {
+    /// A program may leave more directories in each other than its host has descriptors, or room on a stack.
+    fn what_a_program_left_is_removed_however_deep_it_is() {
+        use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 
-    let [run, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    fs::write(elsewhere.path().join("kept"), "x").unwrap();
-    let left = run.path().join("plg-run-left");
-    let work = left.join("1/w");
-    let mut private = fs::DirBuilder::new();
-    private.recursive(true).mode(0o700).create(&work).unwrap();
-    fs::write(left.join("lock"), "").unwrap();
-    nest(&work, 25_000);
-    symlink(elsewhere.path(), work.join("link")).unwrap();
-    let closed = work.join("closed");
-    fs::create_dir_all(closed.join("inner/more")).unwrap();
-    fs::write(closed.join("inner/file"), "x").unwrap();
-    for place in ["inner", ""] {
-        let none = fs::Permissions::from_mode(0);
-        fs::set_permissions(closed.join(place), none).unwrap();
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        let few = Rlimit { current: Some(256), ..limit };
+        rustix::process::setrlimit(Resource::Nofile, few).unwrap();
+        let [run, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        fs::write(elsewhere.path().join("kept"), "x").unwrap();
+        let left = run.path().join("plg-run-left");
+        let work = left.join("1/w");
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700).create(&work).unwrap();
+        fs::write(left.join("lock"), "").unwrap();
+        nest(&work, 2_000);
+        symlink(elsewhere.path(), work.join("link")).unwrap();
+        let closed = work.join("closed");
+        fs::create_dir_all(closed.join("inner/more")).unwrap();
+        fs::write(closed.join("inner/file"), "x").unwrap();
+        for place in ["inner", ""] {
+            let none = fs::Permissions::from_mode(0);
+            fs::set_permissions(closed.join(place), none).unwrap();
+        }
+        let programs = Programs::new();
+        let host = Host::builder().run_dir(run.path());
+        let host = host.allow_unsafe_directories(true).build().unwrap();
+        pid(&host.load(programs.plugin("helper", &["ok"])).unwrap());
+        assert!(!left.exists());
+        assert!(elsewhere.path().join("kept").exists());
+        drop(host);
+        assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
     }
-    let programs = Programs::new();
-    let host = Host::builder().run_dir(run.path());
-    let host = host.allow_unsafe_directories(true).build().unwrap();
-    pid(&host.load(programs.plugin("helper", &["ok"])).unwrap());
-    assert!(!left.exists());
-    assert!(elsewhere.path().join("kept").exists());
-    drop(host);
-    assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
 }
 
 /// A program can put something else in the place of its file before it ends, and nobody waits for that.
@@ -166,6 +170,11 @@ isolated! {
             for _ in 0..5 {
                 let _ = plugin.call("panic", &mut Context::new()).unwrap_err();
             }
+            if name == "fixture-good" {
+                let mut context = Context::new().with("ms", 600_000).with("stubborn", true);
+                context = context.timeout(Duration::from_millis(50));
+                let _ = plugin.call("nap", &mut context).unwrap_err();
+            }
             wait_until("the move", || transport(name) == "process");
             if name == "fixture-bad" {
                 assert_eq!(host.isolate(name).unwrap(), None);
@@ -175,6 +184,8 @@ isolated! {
         wait_until("its return", || transport("fixture-good") == "in-process");
         assert_eq!(transport("fixture-bad"), "process");
         assert!(host.inline("fixture-bad").unwrap().is_some());
+        // A thread is still inside.
+        std::process::exit(0);
     }
 }
 
@@ -213,7 +224,9 @@ fn a_plugin_in_a_sandbox_is_not_the_operator() {
             Err(error) if error.code() == "proc.sandbox" => continue,
             helper => helper.unwrap(),
         };
-        let mut context = Context::new().with("what", "ask").with("at", "../../control");
+        let mut context = Context::new()
+            .with("what", "ask")
+            .with("at", "../../control");
         helper.call("try", &mut context).unwrap();
         assert_eq!(context.text("outcome"), Some(expected));
         drop(host);

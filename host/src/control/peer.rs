@@ -60,11 +60,7 @@ pub(super) fn question(
 }
 
 /// Writes all of it.
-pub(super) fn answer(
-    mut stream: &UnixStream,
-    mut text: &[u8],
-    limit: Duration,
-) -> io::Result<()> {
+pub(super) fn answer(mut stream: &UnixStream, mut text: &[u8], limit: Duration) -> io::Result<()> {
     let end = Instant::now() + limit;
     while !text.is_empty() {
         stream.set_write_timeout(Some(left(end)?))?;

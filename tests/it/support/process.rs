@@ -26,7 +26,10 @@ pub(crate) fn with_signals<T>(pause: Duration, act: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                let numbers = (process.as_raw_nonzero().get(), caller.as_raw_nonzero().get());
+                let numbers = (
+                    process.as_raw_nonzero().get(),
+                    caller.as_raw_nonzero().get(),
+                );
                 // SAFETY: takes numbers only, and the thread is there as long as this one.
                 unsafe { libc::syscall(libc::SYS_tgkill, numbers.0, numbers.1, libc::SIGUSR1) };
                 thread::sleep(pause);

@@ -85,10 +85,7 @@ fn open(parent: impl AsFd, name: impl Arg + Copy) -> io::Result<OwnedFd> {
         Err(Errno::ACCESS) => {
             let place = openat(&parent, name, flags | OFlags::PATH, Mode::empty())?;
             // That very directory, whatever has its name by now.
-            chmod(
-                format!("/proc/self/fd/{}", place.as_raw_fd()),
-                Mode::RWXU,
-            )?;
+            chmod(format!("/proc/self/fd/{}", place.as_raw_fd()), Mode::RWXU)?;
             read()?
         }
         outcome => outcome?,
