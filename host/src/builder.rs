@@ -107,8 +107,8 @@ impl Builder {
         self
     }
 
-    /// Gives the plugin of that name, which is a program, this configuration. It has to fit the `config_schema` of its
-    /// manifest.
+    /// Gives the plugin of that name this configuration: a library finds it in the context of its `init`, a program is
+    /// told it when it is started. It has to fit the `config_schema` of the manifest.
     pub fn config(
         mut self,
         plugin: &PluginName,

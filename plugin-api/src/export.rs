@@ -281,7 +281,8 @@ unsafe extern "C" fn next() -> u64 {
 ///
 /// - `labels: ["greet", "part"]`: what `execute` answers, so that the host knows a label before the
 ///   first call and refuses others;
-/// - `init: function`: runs once before the first call; an error refuses the load;
+/// - `init: function`: runs once before the first call, over the operator's configuration for the plugin as
+///   values; an error refuses the load;
 /// - `stop: function`: ends the plugin's threads before it is unloaded;
 /// - `state: 1, save: function, restore: function`: hands the plugin's state over in an upgrade, see
 ///   below;

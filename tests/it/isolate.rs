@@ -100,6 +100,34 @@ fn a_plugin_moves_out_and_back_with_its_state() {
 }
 
 #[test]
+fn the_configuration_reaches_init_wherever_it_runs() {
+    let config = serde_json::json!({ "greeting": "zwölf", "other": [1] });
+    let serde_json::Value::Object(config) = config else {
+        unreachable!();
+    };
+    let host = Host::builder()
+        .config(&"fixture-good".parse().unwrap(), config)
+        .runner(program("fixture-host", Variant::Debug))
+        .build()
+        .unwrap();
+    let plugin = host.load(good()).unwrap();
+    let configured = || value(&plugin, "configured", "configured");
+    assert_eq!(configured(), Some("zwölf".into()));
+    host.isolate("fixture-good").unwrap().unwrap();
+    assert_eq!(configured(), Some("zwölf".into()));
+
+    // What does not fit is refused alike.
+    let directory = tempfile::tempdir().unwrap();
+    let schema = r#""config_schema": { "required": ["greeting"] }"#;
+    let place = plugin_in(directory.path(), schema);
+    for policy in [Policy::default(), apart()] {
+        let host = host_with(policy, Limits::default());
+        let error = host.load(&place).unwrap_err();
+        assert_eq!(error.code(), "proc.config_schema", "{error}");
+    }
+}
+
+#[test]
 fn a_move_is_no_other_build_to_go_back_to() {
     let host = host();
     let plugin = host.load(good()).unwrap();

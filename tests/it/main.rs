@@ -63,6 +63,7 @@ mod rollback;
 mod sandbox;
 mod schema;
 mod sentinel;
+mod signals;
 mod signature;
 mod smoke;
 mod state;

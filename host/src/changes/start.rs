@@ -7,7 +7,7 @@ use plg_plugin_api::abi::status;
 
 use crate::codes;
 use crate::context::frame::Call;
-use crate::context::{Context, Failure};
+use crate::context::{Context, Failure, json};
 use crate::discovery::Candidate;
 use crate::error::Error;
 use crate::inner::Inner;
@@ -94,7 +94,14 @@ impl Inner {
         generation: Arc<Generation>,
     ) -> Result<Arc<Generation>, Error> {
         let limit = self.setup.loader.limits.init;
-        match self.run(plugin, &generation, Function::Init, Context::new(), limit) {
+        let context = match self.configuration(&generation) {
+            Ok(context) => context,
+            Err(error) => {
+                let _ = turn.discard(generation);
+                return Err(error.into());
+            }
+        };
+        match self.run(plugin, &generation, Function::Init, context, limit) {
             Ok(_) => Ok(generation),
             Err(Refusal { code, message }) => {
                 let is_process = matches!(generation.transport, Transport::Process(_));
@@ -117,6 +124,19 @@ impl Inner {
                 .into())
             }
         }
+    }
+
+    /// What `init` finds in its context: the operator's configuration. A process is given it when it is started.
+    fn configuration(&self, generation: &Generation) -> Result<Context, LoadError> {
+        let mut context = Context::new();
+        if generation.transport.is_here() {
+            let settings = &self.setup.loader.settings;
+            let config = settings.config(&generation.manifest, &generation.origin)?;
+            for (key, json) in config {
+                context.set(&key, json::to_value(json));
+            }
+        }
+        Ok(context)
     }
 
     /// Runs one of the generation's functions for at most `limit`, on a thread that may be lost.

@@ -35,8 +35,8 @@ impl Plugin for Served {
         &self.manifest
     }
 
-    fn start(&self, _: &Config) -> Result<(), Error> {
-        lend_aside(Values::default(), |context, label| {
+    fn start(&self, config: &Config) -> Result<(), Error> {
+        lend_aside(config.values(), |context, label| {
             self.library.call_lent(Function::Init, context, label)
         })
     }

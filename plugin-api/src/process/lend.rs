@@ -51,8 +51,8 @@ pub(super) fn restore(call: &Arc<Call>, state: Values, restore: Restore) -> Answ
 }
 
 /// Runs what belongs to no call.
-pub(super) fn aside(entry: Entry) -> Result<(), Error> {
-    let ended = memory::run("", Vec::new(), Rc::new(Aside), entry);
+pub(super) fn aside(values: Values, entry: Entry) -> Result<(), Error> {
+    let ended = memory::run("", values.0, Rc::new(Aside), entry);
     ended.error.map_or(Ok(()), Err)
 }
 

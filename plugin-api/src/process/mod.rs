@@ -40,6 +40,7 @@
 mod binary;
 mod call;
 mod codec;
+mod configuration;
 mod connection;
 mod http;
 mod lend;

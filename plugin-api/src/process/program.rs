@@ -92,7 +92,7 @@ impl Program {
         }
     }
 
-    /// Runs once before the first call; an error ends the program.
+    /// Runs once before the first call, over the operator's configuration as values; an error ends the program.
     pub const fn init(mut self, init: Entry) -> Self {
         self.init = Some(init);
         self
@@ -159,12 +159,11 @@ impl Plugin for Served {
     }
 
     fn start(&self, config: &Config) -> Result<(), Error> {
-        let values = config.config.iter();
-        let values = values.map(|(key, json)| (key.clone(), plain(json)));
+        let values = config.values();
         // A process is started once.
-        let _ = CONFIG.set(values.collect());
+        let _ = CONFIG.set(values.0.iter().cloned().collect());
         match self.program.init {
-            Some(init) => lend::aside(init),
+            Some(init) => lend::aside(values, init),
             None => Ok(()),
         }
     }
@@ -199,27 +198,12 @@ impl Plugin for Served {
     }
 
     fn stop(&self) {
-        if let Some(Err(error)) = self.program.stop.map(lend::aside) {
+        if let Some(Err(error)) = self
+            .program
+            .stop
+            .map(|stop| lend::aside(Values::default(), stop))
+        {
             log(Level::Error, format_args!("failed to stop: {error}"));
-        }
-    }
-}
-
-/// The operator's JSON, in which no key means anything.
-fn plain(json: &serde_json::Value) -> Value {
-    match json {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(flag) => Value::Bool(*flag),
-        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(number), _) => Value::I64(number),
-            (None, Some(number)) => Value::F64(number),
-            (None, None) => Value::Null,
-        },
-        serde_json::Value::String(text) => Value::Str(text.clone()),
-        serde_json::Value::Array(list) => Value::List(list.iter().map(plain).collect()),
-        serde_json::Value::Object(map) => {
-            let entries = map.iter().map(|(key, value)| (key.clone(), plain(value)));
-            Value::Map(entries.collect())
         }
     }
 }
