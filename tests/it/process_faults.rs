@@ -51,7 +51,7 @@ isolated! {
         fs::create_dir_all(closed.join("inner/more")).unwrap();
         fs::write(closed.join("inner/file"), "x").unwrap();
         for place in ["inner", ""] {
-            let none = fs::Permissions::from_mode(0);
+            let none = fs::Permissions::from_mode(0o000);
             fs::set_permissions(closed.join(place), none).unwrap();
         }
         let programs = Programs::new();
@@ -187,6 +187,17 @@ isolated! {
         // A thread is still inside.
         std::process::exit(0);
     }
+}
+
+/// Row 134: lines that say nothing, without an end and without a pause.
+#[test]
+fn a_deadline_counts_while_an_answer_has_no_end() {
+    let programs = Programs::new();
+    let host = host();
+    let directory = programs.plugin("helper", &["bad_http:endless_lines"]);
+    let helper = host.load(directory).unwrap();
+    let mut context = Context::new().timeout(Duration::from_secs(1));
+    assert_eq!(failure(helper.call("any", &mut context)).0, "call.timeout");
 }
 
 #[test]
