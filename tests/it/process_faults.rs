@@ -189,17 +189,6 @@ isolated! {
     }
 }
 
-/// Row 134: lines that say nothing, without an end and without a pause.
-#[test]
-fn a_deadline_counts_while_an_answer_has_no_end() {
-    let programs = Programs::new();
-    let host = host();
-    let directory = programs.plugin("helper", &["bad_http:endless_lines"]);
-    let helper = host.load(directory).unwrap();
-    let mut context = Context::new().timeout(Duration::from_secs(1));
-    assert_eq!(failure(helper.call("any", &mut context)).0, "call.timeout");
-}
-
 #[test]
 fn who_asks_byte_by_byte_holds_up_no_other() {
     let run = tempfile::tempdir().unwrap();
