@@ -87,7 +87,8 @@ impl Host {
     /// # Errors
     ///
     /// `plugin.loaded` when there is a plugin of that name, `native.init` when its `init` fails, `deps.missing` and
-    /// its like when what it needs is not loaded, `host.closed` after a shutdown.
+    /// its like when what it needs is not loaded, `policy.denied` when its level is that, `host.closed` after a
+    /// shutdown. Any other level changes nothing: what is compiled in runs in this process.
     pub fn register_builtin(
         &self,
         manifest: Manifest,

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use plg_host::builtin::{self, Builtin, Error};
+use plg_host::policy::{Level, Policy, Rule};
 use plg_host::{Cancel, Context, Host, Label, Limits, Manifest, PluginName, Unloaded, Value};
 use plg_packaging::manifest::Dependency;
 
@@ -75,6 +76,16 @@ fn what_is_compiled_in_is_called_like_any_plugin() {
         failure(greeter.call("self", &mut Context::new())).0,
         "call.depth"
     );
+}
+
+#[test]
+fn what_the_operator_denies_does_not_run_though_it_is_compiled_in() {
+    let name = PluginName::new("greeter").unwrap();
+    let policy = Policy::new(Rule::new(Level::Isolated)).plugin(name, Rule::new(Level::Denied));
+    let host = Host::builder().policy(policy).build().unwrap();
+    let refused = host.register_builtin(manifest("greeter"), execute);
+    assert_eq!(failure(refused).0, "policy.denied");
+    host.register_builtin(manifest("other"), execute).unwrap();
 }
 
 #[test]

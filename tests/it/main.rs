@@ -50,6 +50,7 @@ mod probe;
 mod process;
 mod process_binary;
 mod process_endpoints;
+mod process_faults;
 mod process_http;
 mod process_plugin;
 mod process_start;

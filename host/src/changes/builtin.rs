@@ -44,10 +44,11 @@ impl Inner {
         candidate: &Candidate,
         code: Arc<dyn builtin::Builtin>,
     ) -> Result<Handle, Error> {
+        let manifest = &candidate.manifest;
+        self.setup.policy.check_denied(&manifest.name)?;
         let plugin = self.entry(candidate);
         let turn = take_turn(&plugin)?;
         let _ = turn.sweep();
-        let manifest = &candidate.manifest;
         if plugin.current().is_some() {
             let name = manifest.name.clone();
             return Err(Error::Loaded { name });

@@ -27,8 +27,10 @@ pub(crate) enum Move {
     Apart,
     /// Out of this process, because of what it did there.
     Demotion(String),
-    /// Into this process.
+    /// Into this process, because somebody asked.
     Inline,
+    /// Back into this process, because it does nothing wrong any more.
+    Promotion,
 }
 
 /// Why a plugin is apart that somebody wanted there.
@@ -109,20 +111,23 @@ impl Inner {
         if candidate.is_program() {
             return match to {
                 Move::Inline => Err(PolicyError::Program { name: name.clone() }.into()),
-                Move::Apart | Move::Demotion(_) => Ok(None),
+                Move::Apart | Move::Demotion(_) | Move::Promotion => Ok(None),
             };
         }
         if matches!(current.transport, Transport::Builtin(_)) {
             return match to {
                 Move::Apart => Err(PolicyError::Builtin { name: name.clone() }.into()),
-                Move::Inline | Move::Demotion(_) => Ok(None),
+                Move::Inline | Move::Demotion(_) | Move::Promotion => Ok(None),
             };
+        }
+        if matches!(to, Move::Promotion) && self.apart().contains(name) {
+            return Ok(None);
         }
         let placed = self.place_by_policy(&candidate)?;
         let placed = match to {
             Move::Apart => placed.isolated(ASKED.to_owned()),
             Move::Demotion(why) => placed.isolated(why.clone()),
-            Move::Inline => {
+            Move::Inline | Move::Promotion => {
                 self.setup.policy.check_inline(&placed, name)?;
                 Placed {
                     insist: true,
@@ -179,7 +184,7 @@ impl Inner {
             Move::Inline => {
                 apart.remove(name);
             }
-            Move::Demotion(_) => {}
+            Move::Demotion(_) | Move::Promotion => {}
         }
     }
 
@@ -223,13 +228,15 @@ impl Inner {
                 continue;
             };
             let number = current.number;
-            let is_due =
-                current.demoted.load(Ordering::Relaxed) && current.transport.clean_for() >= clean;
+            // What somebody wants apart stays there, whatever the host thinks of it.
+            let is_due = current.demoted.load(Ordering::Relaxed)
+                && current.transport.clean_for() >= clean
+                && !self.apart().contains(plugin.name());
             drop(current);
             if !is_due {
                 continue;
             }
-            let moved = self.relocate(&plugin, &Move::Inline, Some(number), Why::Automatic);
+            let moved = self.relocate(&plugin, &Move::Promotion, Some(number), Why::Automatic);
             if let Err(error) = moved {
                 tracing::warn!(
                     plugin = plugin.name().as_str(),

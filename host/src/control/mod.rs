@@ -2,7 +2,7 @@
 //! their processes wrote last.
 //!
 //! A host answers only if it was [told to](crate::Builder::control). It listens on a socket in its own private
-//! directory, to processes of the same user and of root; one question and one answer, each a line of JSON, on a
+//! directory, to processes of root and of the same user, but to none in a sandbox that the host is not in itself; one question and one answer, each a line of JSON, on a
 //! connection. One thread waits for them and costs nothing while nobody asks.
 //!
 //! ```no_run
@@ -16,10 +16,12 @@
 //!
 //! - `wire`: what is asked and answered.
 //! - `server`: the side of the host.
+//! - `peer`: who asks, and how long that may take.
 //! - `client`: the side of who asks.
 
 mod client;
 mod error;
+mod peer;
 mod server;
 mod wire;
 

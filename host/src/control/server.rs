@@ -1,7 +1,7 @@
 //! The side of the host.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{Shutdown, shutdown};
-use rustix::process::geteuid;
 
 use super::error::ControlError;
+use super::peer;
 use super::wire::{ANSWER, Answer, HostReport, Moved, PluginReport, QUESTION, Question};
 use crate::changes::Move;
 use crate::error::Error;
@@ -111,15 +111,11 @@ impl Shared {
         }
     }
 
-    fn serve(&self, host: &Inner, mut stream: &UnixStream) -> io::Result<()> {
-        let peer = socket_peercred(stream)?.uid;
-        if peer != geteuid() && !peer.is_root() {
+    fn serve(&self, host: &Inner, stream: &UnixStream) -> io::Result<()> {
+        if !peer::may_ask(&socket_peercred(stream)?) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut line = Vec::new();
-        BufReader::new(stream.take(QUESTION)).read_until(b'\n', &mut line)?;
+        let line = peer::question(stream, QUESTION, PATIENCE)?;
         let answer = match serde_json::from_slice(&line) {
             Ok(question) => self.answer(host, question),
             Err(error) => Answer::Error {
@@ -132,7 +128,7 @@ impl Shared {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         text.push(b'\n');
-        stream.write_all(&text)
+        peer::answer(stream, &text, PATIENCE)
     }
 
     fn answer(&self, host: &Inner, question: Question) -> Answer {

@@ -81,14 +81,8 @@ impl Policy {
         is_program: bool,
     ) -> Result<Placed, PolicyError> {
         let name = &manifest.name;
+        self.check_denied(name)?;
         let rule = self.rule(name);
-        if rule.level == Level::Denied {
-            let why = format!("its level is `{}`", Level::Denied);
-            return Err(PolicyError::Denied {
-                name: name.clone(),
-                why,
-            });
-        }
         // Whoever is trusted with the process is trusted with all that it may do.
         if rule.level > Level::Signed {
             rule.check_grants(manifest)?;
@@ -134,6 +128,18 @@ impl Policy {
             grants: rule.grants.clone(),
             resources: rule.resources,
         })
+    }
+
+    /// Whether a plugin of that name may run at all, wherever its code is.
+    pub(crate) fn check_denied(&self, name: &PluginName) -> Result<(), PolicyError> {
+        if self.rule(name).level == Level::Denied {
+            let why = format!("its level is `{}`", Level::Denied);
+            return Err(PolicyError::Denied {
+                name: name.clone(),
+                why,
+            });
+        }
+        Ok(())
     }
 
     /// Whether a plugin may be brought into the host's process.

@@ -3,12 +3,42 @@
 
 use std::ffi::CString;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// Ignores a signal.
 pub(crate) fn ignore(signal: i32) {
     // SAFETY: no handler is installed, so nothing of ours runs in a signal.
     let before = unsafe { libc::signal(signal, libc::SIG_IGN) };
     assert_ne!(before, libc::SIG_ERR);
+}
+
+/// Sends the calling thread a signal every `pause` while `act` runs. It does nothing but end waits.
+pub(crate) fn with_signals<T>(pause: Duration, act: impl FnOnce() -> T) -> T {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let handler = nothing as extern "C" fn(libc::c_int);
+    // SAFETY: the handler does nothing.
+    let before = unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
+    assert_ne!(before, libc::SIG_ERR);
+    let (process, caller) = (rustix::process::getpid(), rustix::thread::gettid());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let numbers = (
+                    process.as_raw_nonzero().get(),
+                    caller.as_raw_nonzero().get(),
+                );
+                // SAFETY: takes numbers only, and the thread is there as long as this one.
+                unsafe { libc::syscall(libc::SYS_tgkill, numbers.0, numbers.1, libc::SIGUSR1) };
+                thread::sleep(pause);
+            }
+        });
+        let outcome = act();
+        done.store(true, Ordering::Relaxed);
+        outcome
+    })
 }
 
 /// Gives up root for good: from now on modes and owners of files count. Other users stay as they are.

@@ -130,9 +130,9 @@ impl Connection {
         loop {
             match connect(&socket, &address) {
                 Ok(()) => break,
-                // As many wait to be let in as may.
+                // As many wait to be let in as may. The child may be gone, and what it left listen in its place.
                 Err(Errno::AGAIN) => {
-                    until.check()?;
+                    until.look()?;
                     thread::sleep(Duration::from_millis(1));
                 }
                 Err(Errno::INTR) => {}
@@ -299,7 +299,13 @@ fn receive(
         };
         match receive_now(socket, out, unread, flags)? {
             Some(more) => return Ok(more),
-            None if is_patient => until.look()?,
+            None if is_patient => {
+                if let Err(over) = until.look() {
+                    // It may have answered just before it ended.
+                    let last = receive_now(socket, out, unread, RecvFlags::DONTWAIT)?;
+                    return last.ok_or(over);
+                }
+            }
             None => until.wait(socket, PollFlags::IN)?,
         }
     }
@@ -312,17 +318,15 @@ fn receive_now(
     unread: &mut bool,
     flags: RecvFlags,
 ) -> Result<Option<bool>, ProcessError> {
-    loop {
-        match recv(socket, spare_capacity(out), flags) {
-            Ok((_, count)) => return Ok(Some(count > 0)),
-            Err(Errno::AGAIN) => return Ok(None),
-            Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET) => {
-                *unread = true;
-                return Ok(Some(false));
-            }
-            Err(error) => return Err(ProcessError::cut_off(error)),
+    match recv(socket, spare_capacity(out), flags) {
+        Ok((_, count)) => Ok(Some(count > 0)),
+        // A signal ends such a wait, and may come again before the next one is over: who waits looks around.
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(Errno::CONNRESET) => {
+            *unread = true;
+            Ok(Some(false))
         }
+        Err(error) => Err(ProcessError::cut_off(error)),
     }
 }
 

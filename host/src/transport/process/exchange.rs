@@ -1,6 +1,6 @@
 //! One call: the request, what the plugin asks meanwhile, and the outcome.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -159,20 +159,23 @@ impl Exchange<'_> {
         context: &Context,
         until: &Until<'_>,
     ) -> Result<Outcome, ProcessError> {
-        let mut text = Vec::new();
+        let mut text: Vec<u8> = Vec::new();
         let mut outcome = None;
-        // Up to here there is no end of a line.
-        let mut searched = 0;
+        // Where the next line begins, and up to where none ends.
+        let (mut start, mut searched) = (0, 0);
         loop {
+            // What comes may come without an end.
+            until.check()?;
             let found = text[searched..].iter().position(|byte| *byte == b'\n');
             let ended = match found {
                 Some(_) => false,
-                None if text.len() >= MAX_LINE => {
+                None if text.len() - start >= MAX_LINE => {
                     let problem = format!("a line has more than {MAX_LINE} bytes");
                     return Err(ProcessError::Body(problem));
                 }
                 None => {
-                    searched = text.len();
+                    text.drain(..start);
+                    (start, searched) = (0, text.len());
                     if answer.piece(connection, &mut text, until)? {
                         continue;
                     }
@@ -180,14 +183,14 @@ impl Exchange<'_> {
                 }
             };
             let end = found.map_or(text.len(), |end| searched + end + 1);
-            let line: Vec<u8> = text.drain(..end).collect();
-            searched = 0;
+            let line = &text[start..end];
+            (start, searched) = (end, end);
             if !line.trim_ascii().is_empty() {
                 if outcome.is_some() {
                     let problem = "something follows the outcome".to_owned();
                     return Err(ProcessError::Body(problem));
                 }
-                match wire::decode(&line, MAX_LINE).map_err(body_error)? {
+                match wire::decode(line, MAX_LINE).map_err(body_error)? {
                     Line::Outcome(last) => outcome = Some(last),
                     line => self.answer(line, context, until)?,
                 }
@@ -274,29 +277,71 @@ impl Exchange<'_> {
     /// alive and do nothing: one that does not even say that it is well is killed.
     fn cancel(&self) {
         let (running, id) = (self.running.clone(), self.id);
+        if !running.given_up.add(id, running.most) {
+            return;
+        }
         let (name, limit) = (
             self.call.callee.name().to_owned(),
             self.call.callee.limits().start,
         );
         let tell = move || {
-            let Ok(body) = wire::encode(&Cancel { id }, MAX_BODY) else {
-                return;
-            };
             let fate = &running.child.fate;
             let is_over = |outcome| matches!(outcome, Err(ProcessError::Over));
-            let until = Until::within(CANCEL, fate);
-            if is_over(running.tell("POST", "/cancel", &body, &until)) {
-                let until = Until::within(limit, fate);
-                if is_over(running.tell("GET", "/healthz", b"", &until)) {
-                    tracing::warn!(plugin = name, "its process answers nothing and is killed");
-                    fate.kill();
+            while let Some(id) = running.given_up.next() {
+                let Ok(body) = wire::encode(&Cancel { id }, MAX_BODY) else {
+                    continue;
+                };
+                let until = Until::within(CANCEL, fate);
+                if is_over(running.tell("POST", "/cancel", &body, &until)) {
+                    let until = Until::within(limit, fate);
+                    if is_over(running.tell("GET", "/healthz", b"", &until)) {
+                        tracing::warn!(plugin = name, "its process answers nothing and is killed");
+                        fate.kill();
+                    }
                 }
             }
         };
+        let given_up = self.running.clone();
         let thread = thread::Builder::new().name("plg-cancel".to_owned());
         if let Err(error) = thread.spawn(tell) {
+            given_up.given_up.clear();
             tracing::warn!("no thread to cancel a call: {error}");
         }
+    }
+}
+
+/// Calls that a child is to be told of that nobody waits for any more. One thread tells it, however many they are.
+#[derive(Debug, Default)]
+pub(super) struct GivenUp(Mutex<Option<Vec<u64>>>);
+
+impl GivenUp {
+    /// Adds a call, if there are fewer than `most`. Says whether nobody is about to tell of them yet.
+    fn add(&self, id: u64, most: usize) -> bool {
+        let mut calls = self.lock();
+        let is_first = calls.is_none();
+        let calls = calls.get_or_insert_default();
+        if calls.len() < most.max(1) {
+            calls.push(id);
+        }
+        is_first
+    }
+
+    /// The next of them; after the last somebody else has to tell of what is added.
+    fn next(&self) -> Option<u64> {
+        let mut calls = self.lock();
+        let next = calls.as_mut().and_then(Vec::pop);
+        if next.is_none() {
+            *calls = None;
+        }
+        next
+    }
+
+    fn clear(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<u64>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

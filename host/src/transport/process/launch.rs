@@ -1,9 +1,10 @@
 //! From a program to a child that takes calls.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -24,6 +25,7 @@ use super::child::{Child, Fate};
 use super::connection::{Connection, Until};
 use super::dialect::{Dialect, Told, Traces};
 use super::error::ProcessError;
+use super::exchange::GivenUp;
 use super::health::Activity;
 use super::http::{self, Answer};
 use super::output::{First, Minder, Output};
@@ -89,7 +91,9 @@ pub(super) struct Running {
     _traces: Traces,
     /// How many connections are kept for the next calls: a child may take a closed one for one of those that it
     /// has to serve, until it notices.
-    most: usize,
+    pub(super) most: usize,
+    /// Calls that nobody waits for any more.
+    pub(super) given_up: GivenUp,
     /// Connections that nobody uses just now.
     pool: Mutex<Vec<Connection>>,
     /// Calls that have begun, those that are inside, and when the last one ended, as long after the start.
@@ -187,7 +191,8 @@ impl Build {
     /// The file has to be the one that was loaded.
     fn check_file(&self) -> Result<(), ProcessError> {
         let path = self.file.clone();
-        match fs::read(&path) {
+        // By now it may be anything, a pipe or a device without an end.
+        match program::read_file(&path, self.bytes) {
             Ok(bytes) if Digest::of(&bytes) == self.digest => Ok(()),
             Err(source) => {
                 let program = path.clone();
@@ -246,7 +251,15 @@ impl Build {
                 is_start,
             };
             tracing::dispatcher::with_default(&listener, || {
-                minder.run(out, err);
+                // Who listens to the log runs here as well, and somebody has to wait for the child.
+                let run = AssertUnwindSafe(|| minder.run(out, err));
+                if let Err(payload) = panic::catch_unwind(run) {
+                    // Its drop could panic as well.
+                    std::mem::forget(payload);
+                    fate.kill();
+                    fate.reap();
+                    output.end();
+                }
                 ended();
             });
         };
@@ -378,6 +391,7 @@ impl Running {
             _directory: directory,
             _traces: traces,
             most: build.limits.in_flight,
+            given_up: GivenUp::default(),
             pool: Mutex::default(),
             calls: AtomicU64::new(0),
             inside: AtomicUsize::new(0),

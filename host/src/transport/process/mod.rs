@@ -35,6 +35,7 @@ mod output;
 mod passage;
 pub(crate) mod program;
 mod pulse;
+mod remove;
 mod restarts;
 pub(crate) mod run_directory;
 pub(crate) mod sandbox;

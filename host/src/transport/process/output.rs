@@ -100,7 +100,12 @@ impl Output {
         );
     }
 
-    fn end(&self) {
+    /// Whether all was read.
+    pub(super) fn has_ended(&self) -> bool {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn end(&self) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.all_read.notify_all();
     }

@@ -4,10 +4,12 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use plg_packaging::Manifest;
 use plg_packaging::manifest::{Dialect, Process};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::ProcessError;
@@ -100,11 +102,24 @@ pub(super) fn check_format(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The first bytes of a regular file, and one more than `limit` if there are more. Nothing else is waited for.
+pub(super) fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = File::options()
+        .read(true)
+        .custom_flags(nonblock)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The bytes of a file that say what it is, its machine included if it is a program.
 fn start_of(path: &Path) -> io::Result<Vec<u8>> {
-    let mut start = Vec::new();
-    File::open(path)?.take(20).read_to_end(&mut start)?;
-    Ok(start)
+    read_file(path, 19)
 }
 
 fn is_bare(process: &Process) -> bool {

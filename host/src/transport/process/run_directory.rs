@@ -14,6 +14,7 @@ use rustix::process::geteuid;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::ProcessError;
+use super::remove::remove;
 
 /// The directory of one host, made with its first child.
 #[derive(Debug)]
@@ -135,7 +136,7 @@ impl RunDirectory {
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        if let Err(error) = remove(&self.path) {
             tracing::warn!("failed to remove `{}`: {error}", self.path.display());
         }
     }
@@ -144,7 +145,7 @@ impl Drop for RunDirectory {
 impl Drop for Made {
     fn drop(&mut self) {
         // Another host that takes the lock from now on finds nothing to remove.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = remove(&self.path);
     }
 }
 
@@ -179,7 +180,7 @@ fn make(parent: &Path) -> io::Result<Made> {
             Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                let _ = fs::remove_dir_all(&path);
+                let _ = remove(&path);
                 return Err(error);
             }
         }
@@ -214,7 +215,7 @@ pub(crate) fn sweep(parent: &Path) -> Vec<PathBuf> {
             }
             removed.push(path);
         } else if let Ok(Some(lock)) = lock(&path) {
-            match fs::remove_dir_all(&path) {
+            match remove(&path) {
                 Ok(()) => removed.push(path),
                 Err(error) => tracing::warn!("failed to remove `{}`: {error}", path.display()),
             }

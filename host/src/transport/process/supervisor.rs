@@ -64,6 +64,15 @@ pub(super) struct Kept {
     pub(super) watched: bool,
 }
 
+/// Wakes who waits when it is dropped.
+struct Changed<'a>(&'a Condvar);
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        self.0.notify_all();
+    }
+}
+
 /// How often who waits for a start looks whether it was cancelled.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -215,6 +224,11 @@ impl Process {
             }
             return Err(match (error, ending) {
                 (ProcessError::Unavailable { executed, .. }, Some(_)) => {
+                    let left = context
+                        .end()
+                        .map(|end| end.saturating_duration_since(Instant::now()));
+                    let left = left.map_or(LAST_WORDS, |left| left.min(LAST_WORDS));
+                    running.child.output.wait_for_end(left);
                     let why = last_words(running);
                     ProcessError::Unavailable { why, executed }
                 }
@@ -263,6 +277,7 @@ impl Process {
         let mut gone = Vec::new();
         let mut state = self.lock();
         loop {
+            let mut is_read = true;
             if state.closed {
                 return Err(ProcessError::unsent("the build is being stopped"));
             }
@@ -270,7 +285,11 @@ impl Process {
                 if kept.running.child.fate.ending().is_none() {
                     return Ok(take(kept));
                 }
-                gone.extend(self.note_end(&mut state));
+                // Else who reads what it said last notes its end within a moment.
+                is_read = kept.running.child.output.has_ended();
+                if is_read {
+                    gone.extend(self.note_end(&mut state));
+                }
             }
             if let (Some(begun), Some(refused)) = (waited_for, &state.refused)
                 && state.begun == begun
@@ -282,7 +301,9 @@ impl Process {
             }
             let now = Instant::now();
             let mut limit = Duration::MAX;
-            if !state.starting {
+            if !is_read {
+                limit = LAST_WORDS;
+            } else if !state.starting {
                 self.check_restarts(&mut state, now)?;
                 let pause = state.restarts.pause(now);
                 if pause.is_zero() {
@@ -369,13 +390,16 @@ impl Process {
 
     fn started(&self, number: u64, outcome: Result<Running, ProcessError>) {
         let now = Instant::now();
+        // Who listens to the log may panic below, and others wait.
+        let _told = Changed(&self.changed);
         let mut gone = None;
         let mut state = self.lock();
         state.starting = false;
         match outcome {
             Ok(running) => {
                 self.tell_started(&state, &running);
-                let has_ended = running.child.fate.ending().is_some();
+                // What it says after this is read by who notes its end then.
+                let has_ended = running.child.output.has_ended();
                 let kept = state.kept.insert(Kept {
                     running: Arc::new(running),
                     number,
@@ -404,11 +428,11 @@ impl Process {
         }
         drop(state);
         drop(gone);
-        self.changed.notify_all();
     }
 
     /// The child of that number has ended, and all that it wrote was read.
     fn ended(&self, number: u64) {
+        let _told = Changed(&self.changed);
         let mut state = self.lock();
         let is_it = state
             .kept
@@ -417,7 +441,6 @@ impl Process {
         let gone = is_it.then(|| self.note_end(&mut state));
         drop(state);
         drop(gone);
-        self.changed.notify_all();
     }
 
     /// The child has ended: by itself, as it may when it has nothing to do, or badly. What is returned is not to
@@ -486,7 +509,6 @@ fn wait_for_end(running: &Running, limit: Duration, cancel: Option<Cancel>) -> O
 
 /// Why a child ended, how, and what it said last.
 fn last_words(running: &Running) -> String {
-    running.child.output.wait_for_end(LAST_WORDS);
     let ending = running.child.fate.ending();
     let ending = ending.map_or_else(
         || "ended".to_owned(),
