@@ -102,12 +102,12 @@ fn a_schema_whose_references_multiply_is_refused() {
     let names: [(&str, &dyn Fn(usize) -> String); 3] =
         [("path", &path), ("anchor", &anchor), ("resource", &other)];
     for (name, of) in names {
-        let mut schemas = json!({ "a40": { "required": ["x"] } });
-        for n in 0..40 {
+        let mut schemas = json!({ "a18": { "required": ["x"] } });
+        for n in 0..18 {
             let next = json!({ "$ref": of(n + 1) });
             schemas[format!("a{n}")] = json!({ "anyOf": [next.clone(), next] });
         }
-        for n in 0..=40 {
+        for n in 0..=18 {
             let key = if name == "anchor" { "$anchor" } else { "$id" };
             if name != "path" {
                 let own = of(n);
@@ -119,6 +119,10 @@ fn a_schema_whose_references_multiply_is_refused() {
         assert_eq!(code, "proc.config_schema", "{name}: {text}");
         assert!(text.contains("more than 100000 parts"), "{name}: {text}");
     }
+    let nested = (0..40).fold(json!({}), |inner, _| json!({ "items": [inner] }));
+    let (code, text) = failure(host(&[]).load(plugin(&programs, "nested", &nested)));
+    assert_eq!(code, "proc.config_schema", "{text}");
+    assert!(text.contains("more than 64 deep"), "{text}");
 }
 
 /// Schemas that people write refer to themselves as well.
