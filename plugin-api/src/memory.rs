@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::abi::{self, Ctx, HostTable, Str, ValueRef, status};
@@ -107,8 +108,9 @@ fn enter(
         values,
         ..Ended::default()
     };
-    let token = FRAMES.with_borrow_mut(|frames| {
-        let token = frames.len() as u64 + 1;
+    // A context that somebody kept names no later call, on whichever thread.
+    let token = TOKENS.fetch_add(1, Ordering::Relaxed);
+    FRAMES.with_borrow_mut(|frames| {
         frames.push(Frame {
             token,
             values,
@@ -117,7 +119,6 @@ fn enter(
             shelf: Shelf::default(),
             beyond,
         });
-        token
     });
     let raw = Ctx {
         token,
@@ -174,6 +175,9 @@ impl Ended {
         true
     }
 }
+
+/// The next call's number.
+static TOKENS: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     /// The calls that run on this thread, outermost first.
