@@ -1,7 +1,7 @@
 //! The side of the host.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,15 +111,12 @@ impl Shared {
         }
     }
 
-    fn serve(&self, host: &Inner, mut stream: &UnixStream) -> io::Result<()> {
+    fn serve(&self, host: &Inner, stream: &UnixStream) -> io::Result<()> {
         let peer = socket_peercred(stream)?.uid;
         if peer != geteuid() && !peer.is_root() {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut line = Vec::new();
-        BufReader::new(stream.take(QUESTION)).read_until(b'\n', &mut line)?;
+        let line = question(stream, Instant::now() + PATIENCE)?;
         let answer = match serde_json::from_slice(&line) {
             Ok(question) => self.answer(host, question),
             Err(error) => Answer::Error {
@@ -132,7 +129,7 @@ impl Shared {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         text.push(b'\n');
-        stream.write_all(&text)
+        tell(stream, &text, Instant::now() + PATIENCE)
     }
 
     fn answer(&self, host: &Inner, question: Question) -> Answer {
@@ -176,6 +173,47 @@ impl Shared {
     fn current(&self) -> MutexGuard<'_, Option<UnixStream>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is asked, up to the end of a line. All of it is there by then, or nothing is: others wait.
+fn question(mut stream: &UnixStream, until: Instant) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut piece = [0; QUESTION];
+    loop {
+        stream.set_read_timeout(Some(left(until)?))?;
+        let room = QUESTION - line.len();
+        match stream.read(&mut piece[..room]) {
+            Ok(0) => return Ok(line),
+            Ok(count) => line.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            line.truncate(end);
+            return Ok(line);
+        }
+    }
+}
+
+/// Writes an answer, all of it by then.
+fn tell(mut stream: &UnixStream, mut text: &[u8], until: Instant) -> io::Result<()> {
+    while !text.is_empty() {
+        stream.set_write_timeout(Some(left(until)?))?;
+        match stream.write(text) {
+            Ok(count) => text = &text[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    Ok(left)
 }
 
 fn relocate(host: &Inner, name: &str, to: &Move) -> Result<Answer, Error> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::plugin::PluginSnapshot;
 
 /// The most bytes of a question.
-pub(super) const QUESTION: u64 = 4096;
+pub(super) const QUESTION: usize = 4096;
 /// The most bytes of an answer.
 pub(super) const ANSWER: u64 = 4 << 20;
 
