@@ -6,6 +6,8 @@ use std::fmt;
 use jsonschema::{PatternOptions, Retrieve, Uri, Validator};
 use serde_json::Value;
 
+use crate::endpoint::decode_once;
+
 /// A schema that is ready to be used.
 #[derive(Clone, Debug)]
 pub(crate) struct Schema(Validator);
@@ -141,7 +143,7 @@ impl<'a> Extent<'a> {
         let is_meant = |id: &str| base.is_empty() || last(id) == last(base);
         let resources = self.resources.iter().filter(|(id, _)| is_meant(id));
         let mut targets: Vec<_> = if place.is_empty() || place.starts_with('/') {
-            let place = decoded(place);
+            let place = decode_once(place);
             resources
                 .filter_map(|(_, part)| part.pointer(&place))
                 .collect()
@@ -160,19 +162,6 @@ fn below(part: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let list = part.as_array().into_iter().flatten().map(|part| ("", part));
     let map = part.as_object().into_iter().flatten();
     list.chain(map.map(|(key, part)| (key.as_str(), part)))
-}
-
-/// A place in a document, as it is written in a URI.
-fn decoded(place: &str) -> String {
-    let mut bytes = Vec::with_capacity(place.len());
-    let mut rest = place.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = after.get(..2).filter(|_| *first == b'%');
-        let byte = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = byte.map_or(after, |_| &after[2..]);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl Retrieve for Nothing {
