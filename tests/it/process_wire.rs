@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
+use plg_plugin_api::abi::status;
 use plg_plugin_api::process::lend_aside;
 use plg_plugin_api::process::wire::{
     self, Call, Cancel, Config, Execute, Fault, Line, Log, Outcome, Progress, Reply, StartLine,
@@ -72,6 +73,20 @@ fn no_two_calls_are_lent_the_same_context() {
     let elsewhere = std::thread::spawn(token).join().unwrap();
     let tokens = BTreeSet::from([token(), token(), elsewhere]);
     assert_eq!(tokens.len(), 3, "{tokens:?}");
+}
+
+/// A library's answer means the same in a process of its own as in that of a host.
+#[test]
+fn what_a_library_answers_without_a_word_has_a_code() {
+    for (answer, code, words) in [
+        (status::FAILED, "call.failed", "it answered 1"),
+        (status::PANICKED, "call.panicked", "did not say why"),
+        (77, "call.failed", "it answered 77"),
+    ] {
+        let error = lend_aside(Values::default(), |_, _| answer).unwrap_err();
+        assert_eq!(error.code(), code, "{answer}");
+        assert!(error.message().contains(words), "{answer}: {error}");
+    }
 }
 
 #[test]
