@@ -25,8 +25,8 @@ pub(crate) struct Invocation {
     pub(crate) timeout: Option<Duration>,
     /// Whether a child tries the library first.
     pub(crate) probe: bool,
-    /// Whether libraries run in processes of their own.
-    pub(crate) isolated: bool,
+    /// How far the plugins are trusted.
+    pub(crate) level: Level,
     /// What its host remembers, and what it is told of earlier ones.
     pub(crate) state: State,
 }
@@ -109,11 +109,9 @@ impl Invocation {
                 Some(home) => Host::builder().home(home),
                 None => Host::builder(),
             };
-            if !self.isolated {
-                return builder;
-            }
-            let apart = Policy::new(Rule::new(Level::Isolated));
-            builder.policy(apart).runner("/proc/self/exe")
+            // Whoever calls by hand is told why a library is refused, and can ask for another place.
+            let rule = Rule::new(self.level).fallback(false);
+            builder.policy(Policy::new(rule)).runner("/proc/self/exe")
         };
         if !self.probe {
             return Ok(self.state.host(builder)?);

@@ -62,6 +62,7 @@ mod rollback;
 mod sandbox;
 mod schema;
 mod sentinel;
+mod signals;
 mod signature;
 mod smoke;
 mod state;

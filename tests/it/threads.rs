@@ -55,8 +55,11 @@ fn an_upgrade_waits_for_each_of_many_threads() {
                 scope.spawn(|| {
                     let ctx = Context::new().cancelled_by(&cancel);
                     let mut ctx = ctx.with("ms", 600_000).with("gentle", true);
-                    good.call("nap", &mut ctx).unwrap();
-                    ctx.remove("build")
+                    // With so many to wake, a call may come back after its caller gave up.
+                    match good.call("nap", &mut ctx) {
+                        Ok(()) => assert_eq!(ctx.remove("build"), Some(Value::from(1))),
+                        Err(error) => assert_eq!(error.code(), "call.cancelled"),
+                    }
                 })
             })
             .collect();
@@ -66,7 +69,7 @@ fn an_upgrade_waits_for_each_of_many_threads() {
         assert!(!upgrade.is_finished());
         cancel.cancel();
         for nap in naps {
-            assert_eq!(nap.join().unwrap(), Some(Value::from(1)));
+            nap.join().unwrap();
         }
         assert_eq!(upgrade.join().unwrap().retired, Unloaded::Unmapped);
     });

@@ -79,11 +79,13 @@ pub fn run_within(
     Ended { status, output }
 }
 
-/// Names this run of the test binary: the same in its children, and another in the next run.
+/// Names this run of the tests: the same in all processes of it, and another in the next run.
 pub(crate) fn run_id() -> &'static str {
     static ID: OnceLock<String> = OnceLock::new();
     ID.get_or_init(|| {
-        env::var(RUN).unwrap_or_else(|_| {
+        // nextest has a process for each test, and a name for all of them.
+        let given = env::var(RUN).or_else(|_| env::var("NEXTEST_RUN_ID"));
+        given.unwrap_or_else(|_| {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             format!("{}-{}", process::id(), now.map_or(0, |now| now.as_nanos()))
         })

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// How a fixture is built.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -84,6 +85,9 @@ fn built(package: &str, what: &str, variant: Variant, file: &str) -> PathBuf {
     let directory = target()
         .join("fixtures")
         .join(format!("{variant:?}-{}", crate::child::run_id()));
+    if !directory.exists() {
+        sweep(&target().join("fixtures"));
+    }
     fs::create_dir_all(&directory).expect("the directory for fixtures can be made");
     let copy = directory.join(file);
     // Nor two processes at a time, for the same reason: a test and its child share the copies.
@@ -97,6 +101,19 @@ fn built(package: &str, what: &str, variant: Variant, file: &str) -> PathBuf {
     drop(lock);
     built.insert(key, copy.clone());
     copy
+}
+
+/// Removes the copies of runs that ended long ago.
+fn sweep(fixtures: &Path) {
+    const OLD: Duration = Duration::from_secs(2 * 3600);
+    for entry in fs::read_dir(fixtures).into_iter().flatten().flatten() {
+        let changed = entry.metadata().and_then(|found| found.modified());
+        let age = changed.ok().and_then(|changed| changed.elapsed().ok());
+        if age.is_some_and(|age| age > OLD) && entry.path().is_dir() {
+            // Another process may be at it as well.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The `plg` command.

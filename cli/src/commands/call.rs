@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use plg_host::Context;
+use plg_host::policy::Level;
 
 use super::Global;
 use crate::artifact::{self, Profile};
@@ -41,6 +42,9 @@ pub(crate) struct Call {
     /// Run a library in a process of its own, as `plg isolate` would
     #[arg(long, conflicts_with = "probe")]
     isolated: bool,
+    /// Run the plugin in a process that reaches next to nothing: its own files, no network, bounded memory
+    #[arg(long, conflicts_with_all = ["probe", "isolated"])]
+    sandboxed: bool,
     /// Build and call the release build of a crate
     #[arg(long)]
     release: bool,
@@ -80,7 +84,11 @@ impl Call {
             context: progress::watched(given.clone()),
             timeout: self.question.timeout,
             probe: self.probe,
-            isolated: self.isolated,
+            level: match (self.sandboxed, self.isolated) {
+                (true, _) => Level::Sandboxed,
+                (false, true) => Level::Isolated,
+                (false, false) => Level::Trusted,
+            },
             state: self.state,
         };
         let (outcome, unloading) = invocation.run();

@@ -427,12 +427,16 @@ impl Loader {
 
 /// The manifest that a library embeds, or the little that its note says.
 pub(crate) fn manifest_of(bytes: &Bytes) -> Result<Parsed, LoadError> {
-    // Where it will run is not known yet, and is looked at when it is.
+    let refused = match manifest_under(bytes, &Rules::default()) {
+        Err(error) if error.code() == code::PANIC_ABORT => error,
+        outcome => return outcome,
+    };
+    // It may run in a process of its own. Whether it is to is looked at when it is loaded.
     let rules = Rules {
         isolated: true,
         ..Rules::default()
     };
-    manifest_under(bytes, &rules)
+    manifest_under(bytes, &rules).map_err(|_| refused)
 }
 
 /// As [`manifest_of`], for a library that these rules let in.

@@ -319,6 +319,7 @@ fn structured(line: &str) -> Option<(String, String, String)> {
 }
 
 fn write(plugin: &str, level: &str, message: &str, fields: &str) {
+    let fields = Some(fields).filter(|fields| !fields.is_empty());
     match level {
         "error" => tracing::error!(target: "plg::plugin", plugin, fields, "{message}"),
         "warn" => tracing::warn!(target: "plg::plugin", plugin, fields, "{message}"),
