@@ -57,8 +57,8 @@ impl Exit {
             "store.tampered" | "store.unsafe" | "store.format" | "upgrade.needs_consent" => {
                 Self::Refused
             }
-            // The plugin's own `init` said no, or its descriptor is not usable.
-            "native.init" => Self::PluginFailed,
+            // The plugin's own `init` said no, its descriptor is not usable, or a case of the suite did not hold.
+            "native.init" | "conformance.failed" => Self::PluginFailed,
             "call.failed" | "call.panicked" | "call.depth" => Self::PluginFailed,
             // These speak of the host's machine or its limits, not of the file.
             "native.probe_start" | "native.too_many" => Self::Other,

@@ -268,27 +268,33 @@ pub(crate) fn is_own(name: &str) -> bool {
 fn decode(path: &str) -> String {
     let mut path = path.to_owned();
     loop {
-        let mut decoded = Vec::with_capacity(path.len());
-        let mut rest = path.as_bytes();
-        while let Some((&byte, after)) = rest.split_first() {
-            let hex = after.get(..2).filter(|_| byte == b'%');
-            let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok());
-            match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-                Some(meant) => {
-                    decoded.push(meant);
-                    rest = &after[2..];
-                }
-                None => {
-                    decoded.push(byte);
-                    rest = after;
-                }
-            }
-        }
-        let decoded = String::from_utf8_lossy(&decoded).into_owned();
+        let decoded = decode_once(&path);
         // Each time it gets shorter.
         if decoded.len() >= path.len() {
             return decoded;
         }
         path = decoded;
     }
+}
+
+/// The text that a part of a URI is written for.
+pub(crate) fn decode_once(part: &str) -> String {
+    let mut decoded = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).filter(|_| byte == b'%');
+        let hex = hex.filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+        let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(meant) => {
+                decoded.push(meant);
+                rest = &after[2..];
+            }
+            None => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
 }

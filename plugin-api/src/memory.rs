@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::abi::{self, Ctx, HostTable, Str, ValueRef, status};
@@ -107,8 +108,9 @@ fn enter(
         values,
         ..Ended::default()
     };
-    let token = FRAMES.with_borrow_mut(|frames| {
-        let token = frames.len() as u64 + 1;
+    // A context that somebody kept names no later call, on whichever thread.
+    let token = TOKENS.fetch_add(1, Ordering::Relaxed);
+    FRAMES.with_borrow_mut(|frames| {
         frames.push(Frame {
             token,
             values,
@@ -117,7 +119,6 @@ fn enter(
             shelf: Shelf::default(),
             beyond,
         });
-        token
     });
     let raw = Ctx {
         token,
@@ -131,12 +132,19 @@ fn enter(
         };
     };
     let mut ended = frame.values;
-    if status != status::OK {
-        let (code, message) = frame
-            .failure
-            .unwrap_or_else(|| (Error::FAILED.to_owned(), format!("answered {status}")));
-        ended.error = Some(Error::new(code, message));
-    }
+    // As in the process of a host, whatever carries the call.
+    ended.error = match (status, frame.failure) {
+        (status::OK, _) => None,
+        (status::PANICKED, said) => {
+            let message = said.map_or_else(|| "it did not say why".to_owned(), |said| said.1);
+            Some(Error::new("call.panicked", message))
+        }
+        (_, Some((code, message))) => Some(Error::new(code, message)),
+        (status, None) => {
+            let message = format!("it answered {status} and did not say why");
+            Some(Error::failed(message))
+        }
+    };
     ended
 }
 
@@ -174,6 +182,9 @@ impl Ended {
         true
     }
 }
+
+/// The next call's number.
+static TOKENS: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     /// The calls that run on this thread, outermost first.
@@ -221,6 +232,17 @@ unsafe fn name(key: Str) -> Result<String, i32> {
     // SAFETY: the caller's promise.
     let text = unsafe { view::text(key) };
     text.map(str::to_owned).ok_or(status::BAD_KEY)
+}
+
+/// What is meant for people, whatever bytes it has.
+///
+/// # Safety
+///
+/// `text` is borrowed for the call.
+unsafe fn said(text: Str) -> String {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { view::bytes(text) };
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 unsafe extern "C" fn get(token: u64, key: Str, out: *mut ValueRef) -> i32 {
@@ -317,12 +339,9 @@ unsafe extern "C" fn cancelled(token: u64) -> u32 {
 
 unsafe extern "C" fn fail(token: u64, code: Str, message: Str) -> i32 {
     // SAFETY: the plugin lends both for this call.
-    let code = unsafe { name(code) };
+    let code = unsafe { said(code) };
     // SAFETY: as above.
-    let message = unsafe { name(message) };
-    let (Ok(code), Ok(message)) = (code, message) else {
-        return status::BAD_VALUE;
-    };
+    let message = unsafe { said(message) };
     innermost(token, status::EXPIRED, |frame| {
         frame.failure = Some((code, message));
         status::OK
@@ -331,10 +350,7 @@ unsafe extern "C" fn fail(token: u64, code: Str, message: Str) -> i32 {
 
 unsafe extern "C" fn log(token: u64, level: u32, message: Str) -> i32 {
     // SAFETY: the plugin lends the text for this call.
-    let line = match unsafe { name(message) } {
-        Ok(line) => line,
-        Err(status) => return status,
-    };
+    let line = unsafe { said(message) };
     let Some(level) = Level::from_raw(level) else {
         return status::BAD_VALUE;
     };
@@ -347,10 +363,7 @@ unsafe extern "C" fn log(token: u64, level: u32, message: Str) -> i32 {
 
 unsafe extern "C" fn progress(token: u64, done: u64, total: u64, message: Str) -> i32 {
     // SAFETY: the plugin lends the text for this call.
-    let message = match unsafe { name(message) } {
-        Ok(message) => message,
-        Err(status) => return status,
-    };
+    let message = unsafe { said(message) };
     match beyond(token) {
         Some(beyond) => beyond.progress(done, (total > 0).then_some(total), &message),
         None => return status::EXPIRED,

@@ -1,6 +1,6 @@
 """Changes text to upper case: a plugin that is a program of its own. host/PROTOCOL.md says how."""
 
-import base64, hmac, json, math, os, signal, socket, socketserver, sys, threading, time
+import base64, collections, hmac, json, math, os, signal, socket, socketserver, sys, threading, time
 from http.server import BaseHTTPRequestHandler
 
 MAX_BODY = 16 << 20
@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.path == "/execute":
                 return self.execute(body["id"], body["label"], body["values"])
             if self.path == "/cancel":
-                self.server.cancelled.add(body["id"])
+                self.server.cancelled.append(body["id"])
         except (ValueError, KeyError, TypeError, RecursionError):
             return self.refuse(400)
         try:
@@ -149,7 +149,6 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self.answer(200, body)
         finally:
-            self.server.cancelled.discard(call)
             self.server.finish()
 
     def ask(self, line):
@@ -175,7 +174,9 @@ class Calls:
     request_queue_size = 128
 
     def prepare(self, config):
-        self.config, self.ending, self.cancelled = config, threading.Event(), set()
+        self.config, self.ending = config, threading.Event()
+        # The last ones will do: also what was cancelled before it came, or after it was answered, is in here.
+        self.cancelled = collections.deque(maxlen=256)
         self.changed, self.running = threading.Condition(), 0
 
     def begin(self):

@@ -166,7 +166,7 @@ fn a_plugin_is_judged_from_the_command_line() {
     let broken = broken.to_str().unwrap();
     bench
         .run(&["conformance", broken])
-        .failed(1, "conformance.failed");
+        .failed(5, "conformance.failed");
     let report = bench.run(&["conformance", broken, "--json"]);
     assert_eq!(
         (report.status, &report.json()["conforms"]),

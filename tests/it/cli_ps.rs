@@ -256,6 +256,26 @@ fn nobody_holds_up_a_host_or_its_end() {
     assert!(hosts(Some(bench.path())).is_empty());
 }
 
+/// Who asks a letter at a time has had its time after two seconds, and then it is the turn of the next.
+#[test]
+fn one_that_dawdles_does_not_hold_up_the_others() {
+    let bench = Bench::new();
+    let _host = bench.host();
+    let running = hosts(Some(bench.path())).remove(0);
+    let mut slow = UnixStream::connect(socket(bench.path())).unwrap();
+    slow.write_all(b" ").unwrap();
+    let dawdling = thread::spawn(move || {
+        let mut letters = (0..4000).map(|_| {
+            thread::sleep(Duration::from_millis(25));
+            slow.write_all(b" ")
+        });
+        // It is cut off at some point.
+        letters.any(|written| written.is_err())
+    });
+    assert_eq!(running.report().unwrap().plugins, []);
+    assert!(dawdling.join().unwrap());
+}
+
 #[test]
 fn only_private_directories_are_asked() {
     let bench = Bench::new();

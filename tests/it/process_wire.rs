@@ -1,9 +1,11 @@
 //! The records of the native protocol: what is written is read as the same, and what is no record is
 //! refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
+use plg_plugin_api::abi::status;
+use plg_plugin_api::process::lend_aside;
 use plg_plugin_api::process::wire::{
     self, Call, Cancel, Config, Execute, Fault, Line, Log, Outcome, Progress, Reply, StartLine,
     Values, WireError,
@@ -53,6 +55,38 @@ fn every_kind_of_value_is_written_as_the_protocol_says() {
     let nan = read(r#"{"$f64":"nan"}"#).unwrap();
     assert!(nan.as_f64().unwrap().is_nan());
     assert_eq!(text(&one(nan)), r#"{"k":{"$f64":"nan"}}"#);
+}
+
+/// Whoever kept the context of a call has nothing in the hand that a later one would take for its own, also on
+/// another thread.
+#[test]
+fn no_two_calls_are_lent_the_same_context() {
+    let token = || {
+        let mut token = 0;
+        let lent = lend_aside(Values::default(), |context, _| {
+            token = context.token;
+            0
+        });
+        lent.unwrap();
+        token
+    };
+    let elsewhere = std::thread::spawn(token).join().unwrap();
+    let tokens = BTreeSet::from([token(), token(), elsewhere]);
+    assert_eq!(tokens.len(), 3, "{tokens:?}");
+}
+
+/// A library's answer means the same in a process of its own as in that of a host.
+#[test]
+fn what_a_library_answers_without_a_word_has_a_code() {
+    for (answer, code, words) in [
+        (status::FAILED, "call.failed", "it answered 1"),
+        (status::PANICKED, "call.panicked", "did not say why"),
+        (77, "call.failed", "it answered 77"),
+    ] {
+        let error = lend_aside(Values::default(), |_, _| answer).unwrap_err();
+        assert_eq!(error.code(), code, "{answer}");
+        assert!(error.message().contains(words), "{answer}: {error}");
+    }
 }
 
 #[test]

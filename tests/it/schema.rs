@@ -92,6 +92,60 @@ fn a_schema_that_is_none_is_told() {
     }
 }
 
+/// Each of these doubles the work of the one before, in a few lines.
+#[test]
+fn a_schema_whose_references_multiply_is_refused() {
+    let programs = Programs::new();
+    let path = |n| format!("#/%24defs/a{n}");
+    let anchor = |n| format!("#a{n}");
+    let other = |n| format!("https://example.org/a{n}.json");
+    let names: [(&str, &dyn Fn(usize) -> String); 3] =
+        [("path", &path), ("anchor", &anchor), ("resource", &other)];
+    for (name, of) in names {
+        let mut schemas = json!({ "a18": { "required": ["x"] } });
+        for n in 0..18 {
+            let next = json!({ "$ref": of(n + 1) });
+            schemas[format!("a{n}")] = json!({ "anyOf": [next.clone(), next] });
+        }
+        for n in 0..=18 {
+            let key = if name == "anchor" { "$anchor" } else { "$id" };
+            if name != "path" {
+                let own = of(n);
+                schemas[format!("a{n}")][key] = own.trim_start_matches('#').into();
+            }
+        }
+        let schema = json!({ "$ref": of(0), "$defs": schemas });
+        let (code, text) = failure(host(&[]).load(plugin(&programs, name, &schema)));
+        assert_eq!(code, "proc.config_schema", "{name}: {text}");
+        assert!(text.contains("more than 100000 parts"), "{name}: {text}");
+    }
+    let nested = (0..40).fold(json!({}), |inner, _| json!({ "items": [inner] }));
+    let (code, text) = failure(host(&[]).load(plugin(&programs, "nested", &nested)));
+    assert_eq!(code, "proc.config_schema", "{text}");
+    assert!(text.contains("more than 64 deep"), "{text}");
+}
+
+/// Schemas that people write refer to themselves as well.
+#[test]
+fn a_schema_of_a_tree_is_usable() {
+    let programs = Programs::new();
+    let schema = json!({
+        "properties": { "tree": { "$ref": "#/$defs/node" } },
+        "$defs": { "node": {
+            "required": ["name"],
+            "properties": { "below": { "items": { "$ref": "#/$defs/node" } } },
+        } },
+    });
+    let path = plugin(&programs, "tree", &schema);
+    let config = |leaf| json!({ "tree": { "name": 1, "below": [{ "name": 2, "below": [leaf] }] } });
+    pid(&host(&[("tree", config(json!({ "name": 3 })))])
+        .load(&path)
+        .unwrap());
+    let (code, text) = failure(host(&[("tree", config(json!({})))]).load(&path));
+    assert_eq!(code, "proc.config_schema");
+    assert!(text.contains("at `/tree/below/0/below/0`"), "{text}");
+}
+
 /// A schema that goes round in circles, or a pattern that would take for ever, holds nobody up.
 #[test]
 fn a_hostile_schema_holds_nobody_up() {

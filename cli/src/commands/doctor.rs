@@ -77,6 +77,8 @@ impl Doctor {
         writeln!(out)?;
         for (level, offered) in &levels {
             match offered {
+                // Nothing of it runs anywhere.
+                _ if *level == Level::Denied => {}
                 Ok(()) => writeln!(out, "{level}: plugins of this level can run here")?,
                 Err(missing) => writeln!(out, "{level}: none can run here, {missing}")?,
             }

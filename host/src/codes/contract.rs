@@ -45,7 +45,7 @@ pub(super) const ROWS: &[Code] = &[
         .help("write a schema that stands alone, without references to other documents")
         .text(
             "The plugin declares something for that type that is no JSON Schema, or one that refers to something outside of \
-             itself. Nothing is fetched or read for a plugin's schema. The plugin was not called; its handle can be, without \
+             itself, or that is too large once what it refers to is written out. Nothing is fetched or read for a plugin's schema. The plugin was not called; its handle can be, without \
              a check.",
         ),
     error("contract.status", Author, "a plugin answered a call with an error")

@@ -74,7 +74,8 @@ pub(super) const ROWS: &[Code] = &[
         .help("mend the configuration at the places that the message lists")
         .text(
             "The manifest has a JSON Schema for the configuration, and what the operator gives the plugin does not fit, or the \
-             schema itself is not usable. The message lists every place that does not fit, without the values. Without a \
+             schema itself is not usable: it is none, refers to something outside of itself, or is too large with what it refers \
+             to. The message lists every place that does not fit, without the values. Without a \
              configuration the schema is compared with an empty object. The plugin was not started.",
         ),
     error("proc.config_too_large", Operator, "the configuration of a plugin is too large")

@@ -13,7 +13,7 @@ pub struct Report {
     pub path: PathBuf,
     /// The plugin, once that is known.
     pub plugin: Option<(PluginName, Version)>,
-    /// What carried the calls, for instance `in process`; `None` if nothing was loaded.
+    /// What carried the calls, `in-process` or `process`; `None` if nothing was loaded.
     pub transport: Option<&'static str>,
     /// Whether the plugin has the labels of the suite. Without them, what needs them is skipped.
     pub has_labels: bool,

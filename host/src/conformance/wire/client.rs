@@ -130,7 +130,7 @@ impl Client {
         let Ok(size) = usize::from_str_radix(size.trim(), 16) else {
             return failed(format!("a chunk begins with {}", shown(&size)));
         };
-        let mut chunk = self.exactly(size + 2)?;
+        let mut chunk = self.exactly(size.saturating_add(2))?;
         if chunk.split_off(size) != b"\r\n" {
             return failed("a chunk has another length than it says");
         }

@@ -1,6 +1,5 @@
 //! A program that is started by hand.
 
-use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
@@ -18,7 +17,7 @@ use super::client::Client;
 use crate::conformance::finding::{Finding, Found, failed, shown, within};
 use crate::transport::process::program::Program;
 use crate::transport::process::sandbox::{Confinement, Resources};
-use crate::transport::process::{ProcessError, RunDirectory, RunRoot, Spawner};
+use crate::transport::process::{ProcessError, RunDirectory, RunRoot, Spawner, command};
 
 /// Starts a program as often as it takes.
 pub(super) struct Launcher {
@@ -90,9 +89,7 @@ impl Launcher {
             "config": {},
         });
         change(&mut config);
-        let mut command = self.command(&directory);
-        command.stdin(Stdio::piped());
-        let mut child = self.spawn(command)?;
+        let mut child = self.spawn(command(&self.program, &directory))?;
         let mut stdin = child.stdin.take();
         let first = child.stdout.take().map(first_line);
         let errors = Arc::default();
@@ -136,10 +133,14 @@ impl Launcher {
             .root
             .create()
             .or_else(|error| failed(format!("no directory for it: {error}")))?;
-        let mut command = self.command(&directory);
+        let mut command = command(&self.program, &directory);
         command.arg("capabilities").stdin(Stdio::null());
         let mut child = self.spawn(command)?;
         let stdout = child.stdout.take().map(whole);
+        if let Some(stderr) = child.stderr.take() {
+            // It must not be held up by it, and nobody asks what it said.
+            keep_errors(stderr, &Arc::default());
+        }
         let mut guard = Killed(child);
         let status = ended(&mut guard.0, START)?;
         let stdout = stdout.and_then(|stdout| stdout.recv_timeout(START).ok());
@@ -150,19 +151,6 @@ impl Launcher {
             stdout,
             stderr,
         })
-    }
-
-    fn command(&self, directory: &RunDirectory) -> Command {
-        let mut command = Command::new(&self.program.path);
-        let path = env::var_os("PATH").unwrap_or_default();
-        command
-            .args(&self.program.args)
-            .env_clear()
-            .env("PATH", path)
-            .current_dir(directory.work())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
     }
 
     fn spawn(&self, command: Command) -> Result<Child, Finding> {

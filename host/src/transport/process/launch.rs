@@ -358,7 +358,7 @@ impl Build {
 }
 
 /// What is run, and what it gets of the host.
-pub(super) fn command(program: &Program, directory: &RunDirectory) -> Command {
+pub(crate) fn command(program: &Program, directory: &RunDirectory) -> Command {
     let environment = ENVIRONMENT
         .iter()
         .filter_map(|name| Some((name, env::var_os(name)?)));

@@ -16,7 +16,7 @@
 //! - [`address`], [`connection`], [`http`]: requests and answers.
 //! - [`exchange`]: one call.
 //! - [`passage`]: one request to a plugin's own endpoints.
-//! - [`snapshot`], [`tail`]: what an operator sees of it.
+//! - [`tail`]: what it wrote last.
 //! - [`dialect`]: what a program speaks, where that is not plg's own.
 //! - [`error`]: why something of this failed.
 
@@ -46,6 +46,8 @@ mod tail;
 mod watching;
 
 pub(crate) use error::ProcessError;
+#[cfg(feature = "conformance")]
+pub(crate) use launch::command;
 pub(crate) use pulse::Pulse;
 #[cfg(feature = "conformance")]
 pub(crate) use run_directory::RunDirectory;
