@@ -198,7 +198,11 @@ impl Plugin for Served {
     }
 
     fn stop(&self) {
-        if let Some(Err(error)) = self.program.stop.map(|stop| lend::aside(Values::default(), stop)) {
+        if let Some(Err(error)) = self
+            .program
+            .stop
+            .map(|stop| lend::aside(Values::default(), stop))
+        {
             log(Level::Error, format_args!("failed to stop: {error}"));
         }
     }

@@ -1,6 +1,6 @@
 //! A connection to a child, and how long somebody waits on it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -12,8 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
-    send, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, connect, recv, send, sendmsg, socket_with, sockopt,
 };
 
 pub(super) use super::address::Address;
@@ -56,6 +56,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const ALIVE: Duration = Duration::from_millis(500);
 /// How much is read at once.
 const PIECE: usize = 16 << 10;
+/// How many slices the system takes at once.
+const MOST_SLICES: usize = 1024;
 /// The most memory that a connection keeps for later.
 const SPARE: usize = 2 << 20;
 /// After how many answers it is looked at how many processors there are.
@@ -209,10 +211,31 @@ impl Connection {
                 Ok(count) => bytes = &bytes[count..],
                 Err(Errno::AGAIN) => until.wait(&self.socket, PollFlags::OUT)?,
                 Err(Errno::INTR) => {}
-                Err(error) => {
-                    let why = format!("its process takes no request: {error}");
-                    return Err(ProcessError::unsent(why));
-                }
+                Err(error) => return Err(takes_none(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends all of several slices, as [`send`](Self::send) does.
+    pub(super) fn send_all(
+        &mut self,
+        mut slices: &mut [IoSlice<'_>],
+        until: &Until<'_>,
+    ) -> Result<(), ProcessError> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        while !slices.is_empty() {
+            let some = &slices[..slices.len().min(MOST_SLICES)];
+            match sendmsg(
+                &self.socket,
+                some,
+                &mut SendAncillaryBuffer::default(),
+                flags,
+            ) {
+                Ok(count) => IoSlice::advance_slices(&mut slices, count),
+                Err(Errno::AGAIN) => until.wait(&self.socket, PollFlags::OUT)?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(takes_none(error)),
             }
         }
         Ok(())
@@ -281,6 +304,10 @@ impl Connection {
         }
         Ok(out.len() - start)
     }
+}
+
+fn takes_none(error: Errno) -> ProcessError {
+    ProcessError::unsent(format!("its process takes no request: {error}"))
 }
 
 /// Reads into what is free of `out`; false at the end.
