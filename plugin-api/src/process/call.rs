@@ -184,7 +184,10 @@ impl Call {
         // Under the lock: whoever looked before and is about to wait is woken.
         let asked = lock(&self.asked);
         self.cancelled.store(true, Ordering::Release);
-        self.answered.notify_all();
+        // To wake nobody up is a system call all the same.
+        if !asked.waiting.is_empty() {
+            self.answered.notify_all();
+        }
         drop(asked);
     }
 

@@ -2,6 +2,7 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
@@ -13,6 +14,10 @@ use super::plugin::{Answer, Plugin, Request, Response};
 use super::wire::{self, Cancel, Execute, Pace, Reply, WireError};
 use crate::context::Level;
 use crate::error::Error;
+
+/// How long a question whether it is well waits for a plugin that is being prepared: most are there before they
+/// could be asked again.
+const SOON: Duration = Duration::from_millis(50);
 
 /// What all connections share.
 pub(super) struct Served<'a> {
@@ -75,7 +80,7 @@ impl Served<'_> {
     /// Answers what is no call.
     pub(super) fn route(&self, head: &Head, body: Vec<u8>, busy: &mut Busy<'_>) -> Response {
         match (&head.method, path(head)) {
-            (Method::Get | Method::Head, "/healthz") if self.life.takes_calls() => {
+            (Method::Get | Method::Head, "/healthz") if self.life.soon_takes_calls(SOON) => {
                 Response::empty(200)
             }
             (Method::Get | Method::Head, "/healthz") => Response::empty(503),

@@ -34,6 +34,8 @@ pub(super) struct Connection {
     /// How many bytes of `read` were used.
     used: usize,
     spin: Spin,
+    /// When an answer last came.
+    last: Option<Instant>,
     /// How many processors there were, and for how many more answers that is taken to be so.
     processors: (usize, u32),
     /// Room for the next request or body: fresh memory costs more than what is copied into it.
@@ -58,6 +60,8 @@ const ALIVE: Duration = Duration::from_millis(500);
 const PIECE: usize = 16 << 10;
 /// How many slices the system takes at once.
 const MOST_SLICES: usize = 1024;
+/// For how long nobody asks what became of a connection.
+const FRESH: Duration = Duration::from_millis(1);
 /// The most memory that a connection keeps for later.
 const SPARE: usize = 2 << 20;
 /// After how many answers it is looked at how many processors there are.
@@ -163,10 +167,17 @@ impl Connection {
             read: Vec::new(),
             used: 0,
             spin: Spin::new(pace),
+            last: None,
             processors: (1, 0),
             spare: Vec::new(),
             unread: false,
         })
+    }
+
+    /// Whether it was used so recently that it is hardly worth to ask the system what became of it.
+    pub(super) fn is_fresh(&self) -> bool {
+        let used = self.last.filter(|_| self.bytes().is_empty());
+        used.is_some_and(|last| last.elapsed() < FRESH)
     }
 
     /// Whether nothing came that nobody asked for, the end included.
@@ -256,6 +267,7 @@ impl Connection {
             spin,
             processors,
             unread,
+            last,
             ..
         } = self;
         let found = if alone && spin.pays() {
@@ -273,7 +285,9 @@ impl Connection {
             Some(found) => found?,
             None => receive(socket, read, unread, until)?,
         };
-        spin.took(start.elapsed());
+        let end = Instant::now();
+        spin.took(end - start);
+        *last = Some(end);
         Ok(())
     }
 
