@@ -159,6 +159,7 @@ impl Connection {
     fn new(socket: OwnedFd, pace: Pace) -> Result<Self, ProcessError> {
         // Who waits for long waits in one call.
         set_socket_timeout(&socket, Timeout::Recv, Some(ALIVE))
+            .and_then(|()| set_socket_timeout(&socket, Timeout::Send, Some(ALIVE)))
             .and_then(|()| rustix::io::ioctl_fionbio(&socket, false))
             .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
         Ok(Self {
@@ -234,8 +235,13 @@ impl Connection {
         mut slices: &mut [IoSlice<'_>],
         until: &Until<'_>,
     ) -> Result<(), ProcessError> {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         while !slices.is_empty() {
+            let is_patient = until.is_patient();
+            let flags = if is_patient {
+                SendFlags::NOSIGNAL
+            } else {
+                SendFlags::NOSIGNAL | SendFlags::DONTWAIT
+            };
             let some = &slices[..slices.len().min(MOST_SLICES)];
             match sendmsg(
                 &self.socket,
@@ -244,6 +250,7 @@ impl Connection {
                 flags,
             ) {
                 Ok(count) => IoSlice::advance_slices(&mut slices, count),
+                Err(Errno::AGAIN) if is_patient => until.look()?,
                 Err(Errno::AGAIN) => until.wait(&self.socket, PollFlags::OUT)?,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(takes_none(error)),
