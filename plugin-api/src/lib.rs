@@ -66,6 +66,8 @@ pub mod layout;
 mod memory;
 #[cfg(feature = "process")]
 pub mod process;
+#[cfg(any(feature = "process", feature = "testing"))]
+mod spare;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod value;

@@ -11,10 +11,11 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::abi::{self, Ctx, HostTable, Str, ValueRef, status};
+use crate::abi::{self, Ctx, HostTable, Str, ValueRef, status, tag};
 use crate::context::Level;
 use crate::error::Error;
 use crate::export::{self, Entry, Restore};
+use crate::spare;
 use crate::value::Value;
 use crate::view::{self, Shelf};
 
@@ -160,7 +161,7 @@ impl Ended {
         self.removed.retain(|name| *name != key);
         match self.position(&key) {
             Some(place) => {
-                self.values[place].1 = value;
+                spare::keep(std::mem::replace(&mut self.values[place].1, value));
                 self.set[place] = true;
             }
             None => {
@@ -245,6 +246,25 @@ unsafe fn said(text: Str) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// A copy of a value; a large one in memory that was kept.
+///
+/// # Safety
+///
+/// As for [`view::copy`].
+unsafe fn keep(value: ValueRef) -> Result<Value, i32> {
+    let is_large = value.len as usize >= spare::LARGE && value.bits != 0;
+    if !is_large || !matches!(value.tag, tag::STR | tag::BYTES) {
+        // SAFETY: the caller's promise is passed on.
+        return unsafe { view::copy(value, usize::MAX) };
+    }
+    // SAFETY: part of the caller's promise.
+    let copy = spare::copy(unsafe { view::payload(value) });
+    match value.tag {
+        tag::STR => String::from_utf8(copy).map_or(Err(status::BAD_VALUE), |text| Ok(text.into())),
+        _ => Ok(Value::Bytes(copy)),
+    }
+}
+
 unsafe extern "C" fn get(token: u64, key: Str, out: *mut ValueRef) -> i32 {
     // SAFETY: the plugin lends the key for this call.
     let key = match unsafe { name(key) } {
@@ -273,7 +293,7 @@ unsafe extern "C" fn set(token: u64, key: Str, value: ValueRef) -> i32 {
         Err(status) => return status,
     };
     // SAFETY: the plugin lends the value for this call.
-    let value = match unsafe { view::copy(value, usize::MAX) } {
+    let value = match unsafe { keep(value) } {
         Ok(value) => value,
         Err(status) => return status,
     };

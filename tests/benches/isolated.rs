@@ -11,10 +11,11 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use plg_host::policy::{Level, Policy, Rule};
 use plg_host::{Context, Handle, Host, MANIFEST, Unloaded, Value};
 use plg_tests::bench::{Bench, nanos, once, per_call};
-use plg_tests::fixtures::{Variant, program};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use plg_tests::fixtures::{Variant, library, program};
+use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
 
 const PLUGIN: &str = "fixture-process";
 const SMALL: usize = 64;
@@ -69,6 +70,7 @@ fn main() {
         many(&mut bench, directory.path(), &plugin, callers);
     }
     start(&mut bench, &plugin);
+    start_library(&mut bench);
     idle(&mut bench, directory.path());
     bench.print();
 }
@@ -138,6 +140,47 @@ fn start(bench: &mut Bench, plugin: &Path) {
         || {
             let mut command = Command::new(&program);
             command.arg("capabilities").stdout(Stdio::null());
+            let (time, status) = once(|| command.status());
+            assert!(status.expect("the program runs").success());
+            time
+        },
+    );
+}
+
+/// The same for a library in a process of its own, against a start of the program that it is mapped into.
+fn start_library(bench: &mut Bench) {
+    const NAME: &str = "start of a library to first answer";
+    if !bench.wants(NAME) {
+        return;
+    }
+    let library = library("hello", Variant::Release);
+    let runner = program("fixture-host", Variant::Release);
+    let builder = Host::builder().allow_unsafe_directories(true);
+    let policy = Policy::new(Rule::new(Level::Isolated));
+    let host = builder.runner(&runner).policy(policy).build();
+    let host = host.expect("a host can be made");
+    bench.compare(
+        (NAME, 2.5),
+        101,
+        || {
+            let mut context = Context::new().with("name", "Ada");
+            let (time, loaded) = once(|| {
+                let loaded = host
+                    .load(&library)
+                    .unwrap_or_else(|error| panic!("{error}"));
+                answered(loaded.call("greet", &mut context));
+                loaded
+            });
+            let name = loaded.name().to_owned();
+            drop(loaded);
+            let ended = host.unload(&name);
+            assert_eq!(ended.ok(), Some(Unloaded::Unmapped));
+            time
+        },
+        "fork + exec + exit",
+        || {
+            // Without a library to load, it does nothing.
+            let mut command = Command::new(&runner);
             let (time, status) = once(|| command.status());
             assert!(status.expect("the program runs").success());
             time
@@ -353,13 +396,16 @@ fn children() -> Vec<u32> {
     found
 }
 
-/// Nanoseconds of processor time that the threads of a process had.
+/// Nanoseconds of processor time that the threads of a process had, other than the one that asks: to read all
+/// these files takes longer than what is measured.
 fn spent(process: &str) -> f64 {
+    let own = gettid().as_raw_nonzero().to_string();
     let tasks = fs::read_dir(format!("/proc/{process}/task"))
         .into_iter()
         .flatten();
     let times = tasks.filter_map(|task| {
-        let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        let task = task.ok().filter(|task| task.file_name() != own.as_str())?;
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
         text.split_whitespace().next()?.parse::<f64>().ok()
     });
     times.sum()

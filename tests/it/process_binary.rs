@@ -5,7 +5,7 @@ use std::fs;
 use plg_host::{Context, Host};
 use plg_plugin_api::Value;
 use plg_plugin_api::process::wire::{
-    self, Execute, ExecuteRef, Fault, Form, Outcome, Values, WireError,
+    self, Execute, ExecuteRef, Fault, Form, Outcome, Source, Values, WireError,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -230,6 +230,7 @@ proptest! {
         }
         let place = flip.index(bytes.len());
         bytes[place] ^= 1 << bit;
+        assert_eq!(dripped(&bytes, 1), Form::Plg.decode_outcome(&bytes, wire::MAX_BODY));
         // What is read is what would be written so.
         if let Ok(read) = Form::Plg.decode_outcome(&bytes, wire::MAX_BODY) {
             let mut again = Vec::new();
@@ -244,6 +245,92 @@ proptest! {
         let _ = Form::Plg.decode_outcome(&bytes, wire::MAX_BODY);
         let _ = Form::Plg.decode_execute(&bytes, wire::MAX_BODY);
     }
+}
+
+/// A source of which only so many bytes come at once.
+struct Drip<'a>(&'a [u8], usize);
+
+impl Source for Drip<'_> {
+    fn more(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
+        let count = most.min(self.1).min(self.0.len());
+        let (some, rest) = self.0.split_at(count);
+        out.extend_from_slice(some);
+        self.0 = rest;
+        count > 0
+    }
+
+    fn block(&mut self, start: &[u8], length: usize) -> Option<Vec<u8>> {
+        let (some, rest) = self.0.split_at_checked(length - start.len())?;
+        self.0 = rest;
+        Some([start, some].concat())
+    }
+}
+
+fn dripped(bytes: &[u8], step: usize) -> Result<Outcome, WireError> {
+    Form::read_outcome(&mut Drip(bytes, step), bytes.len())
+}
+
+/// What goes over the connection, of a record whose large values stay where they are.
+fn sent(outcome: &Outcome) -> Vec<u8> {
+    let mut bytes = b"head".to_vec();
+    let pieces = Form::Plg
+        .write_outcome(&mut bytes, outcome, wire::MAX_BODY)
+        .unwrap();
+    let slices = pieces.gather(&bytes, 4);
+    let sent: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+    assert_eq!(sent.len(), bytes.len() - 4 + pieces.length());
+    sent
+}
+
+#[test]
+fn large_values_mean_the_same_from_where_they_are_and_while_they_come() {
+    let text = "ä".repeat(50_000);
+    let large = Value::from([
+        ("a", Value::Bytes(vec![7; 200_000])),
+        ("b", Value::from("short")),
+        ("c", Value::from(text.as_str())),
+        ("d", Value::Bytes(vec![1; 9_000])),
+    ]);
+    let set = [
+        ("small", Value::from(1)),
+        ("large", large),
+        ("last", Value::from(text.as_str())),
+    ];
+    let outcome = Outcome {
+        id: 5,
+        set: set.into_iter().collect(),
+        removed: vec!["gone".to_owned()],
+        error: None,
+    };
+    let mut bytes = Vec::new();
+    Form::Plg
+        .encode_outcome(&mut bytes, &outcome, wire::MAX_BODY)
+        .unwrap();
+    assert_eq!(sent(&outcome), bytes);
+    for step in [1, 1000, 16 << 10, usize::MAX] {
+        assert_eq!(dripped(&bytes, step).unwrap(), outcome);
+    }
+    // The limit counts what is not copied as well.
+    let limit = bytes.len() - 1;
+    let error = Form::Plg
+        .write_outcome(&mut Vec::new(), &outcome, limit)
+        .unwrap_err();
+    assert_eq!(error, WireError::TooLarge { limit });
+
+    for end in [3, 40, 100_000, 250_000, bytes.len() - 1] {
+        let error = dripped(&bytes[..end], 1000).unwrap_err();
+        assert!(error.to_string().contains("ends in the middle"), "{error}");
+        // More was announced than comes.
+        let mut early = Drip(&bytes[..end], 1000);
+        Form::read_outcome(&mut early, bytes.len()).unwrap_err();
+    }
+    bytes.push(0);
+    let error = dripped(&bytes, 1000).unwrap_err();
+    assert!(error.to_string().contains("1 bytes follow"), "{error}");
+    let place = bytes.len() - 100;
+    bytes[place] = 0xff;
+    let error = dripped(&bytes, 1000).unwrap_err();
+    assert!(error.to_string().contains("a text"), "{error}");
 }
 
 fn written(form: Form, execute: &Execute) -> Vec<u8> {

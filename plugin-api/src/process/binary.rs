@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::codec::{MAP_COST, MEMORY, TooDeep, VALUE_COST, Values};
+use super::pieces::Pieces;
+use super::source::{Bytes, Coming, Source};
 use super::wire::{Execute, ExecuteRef, Fault, Outcome, WireError};
 use crate::value::Value;
 use crate::view::MAX_DEPTH;
@@ -29,13 +31,14 @@ mod tag {
     pub(super) const MAP: u8 = 8;
 }
 
-/// Adds a request, which takes at most `limit` bytes.
-pub(super) fn write_execute(
+/// Adds a request, which takes at most `limit` bytes. Large values become `pieces`, if there are to be any.
+pub(super) fn write_execute<'v>(
     bytes: &mut Vec<u8>,
-    execute: &ExecuteRef<'_>,
+    execute: &ExecuteRef<'v>,
     limit: usize,
+    pieces: Option<&mut Pieces<'v>>,
 ) -> Result<(), WireError> {
-    let mut out = Out::new(bytes, limit);
+    let mut out = Out::new(bytes, limit, pieces);
     out.raw(&EXECUTE)?;
     out.raw(&execute.id.to_le_bytes())?;
     out.raw(&execute.timeout_ms.unwrap_or(NO_TIMEOUT).to_le_bytes())?;
@@ -49,13 +52,14 @@ pub(super) fn write_execute(
     Ok(())
 }
 
-/// Adds an outcome, which takes at most `limit` bytes.
-pub(super) fn write_outcome(
+/// Adds an outcome, which takes at most `limit` bytes. Large values become `pieces`, if there are to be any.
+pub(super) fn write_outcome<'v>(
     bytes: &mut Vec<u8>,
-    outcome: &Outcome,
+    outcome: &'v Outcome,
     limit: usize,
+    pieces: Option<&mut Pieces<'v>>,
 ) -> Result<(), WireError> {
-    let mut out = Out::new(bytes, limit);
+    let mut out = Out::new(bytes, limit, pieces);
     out.raw(&OUTCOME)?;
     out.raw(&outcome.id.to_le_bytes())?;
     out.length(outcome.set.0.len())?;
@@ -79,7 +83,18 @@ pub(super) fn write_outcome(
 
 /// Reads a request.
 pub(super) fn read_execute(bytes: &[u8]) -> Result<Execute, WireError> {
-    let mut rest = Rest::new(bytes);
+    execute(Rest::new(bytes))
+}
+
+/// Reads a request of so many bytes while it comes.
+pub(super) fn read_execute_from(
+    source: &mut impl Source,
+    length: usize,
+) -> Result<Execute, WireError> {
+    execute(Rest::new(Coming::new(source, length)))
+}
+
+fn execute(mut rest: Rest<impl Bytes>) -> Result<Execute, WireError> {
     rest.begin(EXECUTE)?;
     let id = rest.u64()?;
     let timeout_ms = Some(rest.u64()?).filter(|limit| *limit != NO_TIMEOUT);
@@ -98,7 +113,18 @@ pub(super) fn read_execute(bytes: &[u8]) -> Result<Execute, WireError> {
 
 /// Reads an outcome.
 pub(super) fn read_outcome(bytes: &[u8]) -> Result<Outcome, WireError> {
-    let mut rest = Rest::new(bytes);
+    outcome(Rest::new(bytes))
+}
+
+/// Reads an outcome of so many bytes while it comes.
+pub(super) fn read_outcome_from(
+    source: &mut impl Source,
+    length: usize,
+) -> Result<Outcome, WireError> {
+    outcome(Rest::new(Coming::new(source, length)))
+}
+
+fn outcome(mut rest: Rest<impl Bytes>) -> Result<Outcome, WireError> {
     rest.begin(OUTCOME)?;
     let id = rest.u64()?;
     let set = rest.values()?;
@@ -125,27 +151,46 @@ pub(super) fn read_outcome(bytes: &[u8]) -> Result<Outcome, WireError> {
 }
 
 /// Where a record is written, up to a limit.
-struct Out<'a> {
+struct Out<'a, 'v> {
     bytes: &'a mut Vec<u8>,
     limit: usize,
     left: usize,
+    pieces: Option<&'a mut Pieces<'v>>,
 }
 
-impl<'a> Out<'a> {
-    fn new(bytes: &'a mut Vec<u8>, limit: usize) -> Self {
+impl<'a, 'v> Out<'a, 'v> {
+    fn new(bytes: &'a mut Vec<u8>, limit: usize, pieces: Option<&'a mut Pieces<'v>>) -> Self {
         Self {
             bytes,
             limit,
             left: limit,
+            pieces,
         }
     }
 
     fn raw(&mut self, bytes: &[u8]) -> Result<(), WireError> {
-        let limit = self.limit;
-        let left = self.left.checked_sub(bytes.len());
-        self.left = left.ok_or(WireError::TooLarge { limit })?;
+        self.spend(bytes.len())?;
         self.bytes.extend_from_slice(bytes);
         Ok(())
+    }
+
+    fn spend(&mut self, count: usize) -> Result<(), WireError> {
+        let limit = self.limit;
+        let left = self.left.checked_sub(count);
+        self.left = left.ok_or(WireError::TooLarge { limit })?;
+        Ok(())
+    }
+
+    /// Adds bytes that may stay where they are.
+    fn lent(&mut self, bytes: &'v [u8]) -> Result<(), WireError> {
+        self.length(bytes.len())?;
+        let after = self.bytes.len();
+        let pieces = self.pieces.as_mut();
+        if pieces.is_some_and(|pieces| pieces.take(after, bytes)) {
+            self.spend(bytes.len())
+        } else {
+            self.raw(bytes)
+        }
     }
 
     fn length(&mut self, length: usize) -> Result<(), WireError> {
@@ -159,7 +204,7 @@ impl<'a> Out<'a> {
         self.raw(text.as_bytes())
     }
 
-    fn value(&mut self, value: &Value, depth: usize) -> Result<(), WireError> {
+    fn value(&mut self, value: &'v Value, depth: usize) -> Result<(), WireError> {
         if depth > MAX_DEPTH {
             return Err(shape(TooDeep));
         }
@@ -177,12 +222,11 @@ impl<'a> Out<'a> {
             }
             Value::Str(text) => {
                 self.raw(&[tag::STR])?;
-                self.text(text)
+                self.lent(text.as_bytes())
             }
             Value::Bytes(bytes) => {
                 self.raw(&[tag::BYTES])?;
-                self.length(bytes.len())?;
-                self.raw(bytes)
+                self.lent(bytes)
             }
             Value::List(list) => {
                 self.raw(&[tag::LIST])?;
@@ -204,8 +248,8 @@ impl<'a> Out<'a> {
 }
 
 /// What was not read yet of a record.
-struct Rest<'a> {
-    bytes: &'a [u8],
+struct Rest<B> {
+    bytes: B,
     /// How much memory the values that follow may still take.
     left: usize,
 }
@@ -213,8 +257,8 @@ struct Rest<'a> {
 /// Up to so many keys are compared with one another.
 const FEW: usize = 16;
 
-impl<'a> Rest<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
+impl<B: Bytes> Rest<B> {
+    fn new(bytes: B) -> Self {
         Self {
             bytes,
             left: MEMORY,
@@ -230,25 +274,15 @@ impl<'a> Rest<'a> {
     }
 
     fn end(&self) -> Result<(), WireError> {
-        match self.bytes.len() {
+        match self.bytes.left() {
             0 => Ok(()),
             more => Err(shape(format!("{more} bytes follow the record"))),
         }
     }
 
-    fn slice(&mut self, length: usize) -> Result<&'a [u8], WireError> {
-        match self.bytes.split_at_checked(length) {
-            Some((slice, rest)) => {
-                self.bytes = rest;
-                Ok(slice)
-            }
-            None => Err(shape("it ends in the middle of the record")),
-        }
-    }
-
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let mut array = [0; N];
-        array.copy_from_slice(self.slice(N)?);
+        array.copy_from_slice(self.bytes.slice(N)?);
         Ok(array)
     }
 
@@ -264,13 +298,27 @@ impl<'a> Rest<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn data(&mut self) -> Result<&'a [u8], WireError> {
+    fn length(&mut self) -> Result<usize, WireError> {
         let length = self.u32()?;
-        self.slice(usize::try_from(length).unwrap_or(usize::MAX))
+        Ok(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    fn text(&mut self) -> Result<&'a str, WireError> {
-        std::str::from_utf8(self.data()?).map_err(|error| shape(format!("a text: {error}")))
+    fn bytes(&mut self) -> Result<Vec<u8>, WireError> {
+        let length = self.length()?;
+        self.bytes.block(length)
+    }
+
+    /// A text that is short, usually.
+    fn text(&mut self) -> Result<&str, WireError> {
+        let length = self.length()?;
+        let text = std::str::from_utf8(self.bytes.slice(length)?);
+        text.map_err(|error| shape(format!("a text: {error}")))
+    }
+
+    /// A text that can be long.
+    fn value_text(&mut self) -> Result<String, WireError> {
+        let text = String::from_utf8(self.bytes()?);
+        text.map_err(|error| shape(format!("a text: {}", error.utf8_error())))
     }
 
     fn spend(&mut self, cost: usize) -> Result<(), WireError> {
@@ -284,20 +332,20 @@ impl<'a> Rest<'a> {
         let mut entries: Vec<(String, Value)> = Vec::new();
         let mut many = BTreeSet::new();
         for _ in 0..count {
-            let key = self.text()?;
+            let key = self.text()?.to_owned();
             let comes_twice = if entries.len() < FEW {
-                entries.iter().any(|(known, _)| known == key)
+                entries.iter().any(|(known, _)| *known == key)
             } else {
                 if many.is_empty() {
                     many.extend(entries.iter().map(|(known, _)| known.clone()));
                 }
-                !many.insert(key.to_owned())
+                !many.insert(key.clone())
             };
             if comes_twice {
-                return Err(twice(key));
+                return Err(twice(&key));
             }
             let value = self.value(0)?;
-            entries.push((key.to_owned(), value));
+            entries.push((key, value));
         }
         Ok(Values(entries))
     }
@@ -313,8 +361,8 @@ impl<'a> Rest<'a> {
             tag::TRUE => Value::Bool(true),
             tag::I64 => Value::I64(i64::from_le_bytes(self.array()?)),
             tag::F64 => Value::F64(f64::from_bits(self.u64()?)),
-            tag::STR => Value::Str(self.text()?.to_owned()),
-            tag::BYTES => Value::Bytes(self.data()?.to_owned()),
+            tag::STR => Value::Str(self.value_text()?),
+            tag::BYTES => Value::Bytes(self.bytes()?),
             tag::LIST => {
                 let mut list = Vec::new();
                 for _ in 0..self.u32()? {
@@ -331,17 +379,17 @@ impl<'a> Rest<'a> {
         let mut map = BTreeMap::new();
         for _ in 0..self.u32()? {
             self.spend(if map.is_empty() { MAP_COST } else { VALUE_COST })?;
-            let key = self.text()?;
+            let key = self.text()?.to_owned();
             match map.last_key_value().map(|(last, _): (&String, _)| last) {
-                Some(last) if last == key => return Err(twice(key)),
-                Some(last) if last.as_str() > key => {
+                Some(last) if *last == key => return Err(twice(&key)),
+                Some(last) if *last > key => {
                     let key = key.escape_debug();
                     return Err(shape(format!("the key `{key}` is not in its place")));
                 }
                 _ => {}
             }
             let value = self.value(depth + 1)?;
-            map.insert(key.to_owned(), value);
+            map.insert(key, value);
         }
         Ok(map)
     }

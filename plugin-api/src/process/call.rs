@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use super::codec::Values;
 use super::http::{HEAD, write_chunk, write_chunked_start, write_outcome};
 use super::listen::Stream;
+use super::pieces::Pieces;
 use super::plugin::Answer;
 use super::wire::{self, Execute, Fault, Form, Line, Outcome, Reply};
 use crate::context::Level;
 use crate::error::Error;
+use crate::spare;
 
 /// Room for most answers, head and outcome.
 const ROOM: usize = 1024;
@@ -182,7 +184,10 @@ impl Call {
         // Under the lock: whoever looked before and is about to wait is woken.
         let asked = lock(&self.asked);
         self.cancelled.store(true, Ordering::Release);
-        self.answered.notify_all();
+        // To wake nobody up is a system call all the same.
+        if !asked.waiting.is_empty() {
+            self.answered.notify_all();
+        }
         drop(asked);
     }
 
@@ -233,20 +238,29 @@ impl Call {
         let mut bytes = Vec::with_capacity(ROOM);
         bytes.resize(HEAD, 0);
         let limit = wire::MAX_LINE - 1;
-        if let Err(error) = form.encode_outcome(&mut bytes, &outcome, limit) {
+        let written = form.write_outcome(&mut bytes, &outcome, limit);
+        let pieces = written.unwrap_or_else(|error| {
             bytes.truncate(HEAD);
             let message = format!("what the call set cannot be answered: {error}");
             // A short text fits.
             let _ = form.encode_outcome(&mut bytes, &too_large(self.id, &message), limit);
-        }
+            Pieces::default()
+        });
         let written = match phase {
-            Phase::Silent => write_outcome(&outgoing.stream, form.content_type(), bytes, close),
+            Phase::Silent => {
+                let kind = form.content_type();
+                write_outcome(&outgoing.stream, kind, &mut bytes, &pieces, close)
+            }
             Phase::Lines => {
                 bytes.push(b'\n');
                 write_chunk(&outgoing.stream, &bytes[HEAD..], true)
             }
             Phase::Over => return false,
         };
+        drop(outgoing);
+        for (_, value) in outcome.set {
+            spare::keep(value);
+        }
         written.is_ok()
     }
 }

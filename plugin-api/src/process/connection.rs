@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::http::Method;
-use super::http::{Incoming, Stop, WRITE_TIME, read_body, read_head, write_response};
+use super::http::{Incoming, Stop, WRITE_TIME, read_body, read_call, read_head, write_response};
 use super::listen::Stream;
 use super::plugin::Response;
-use super::router::{Routed, Served};
+use super::router::{Question, Routed, Served};
 
 /// Serves a connection until it ends.
 pub(super) fn serve(served: &Served<'_>, stream: &Arc<Stream>) {
@@ -47,8 +47,17 @@ fn next(
     if !served.admits(&head) {
         return Err(Stop::Refused(401, "the token is missing or wrong"));
     }
-    let body = read_body(incoming, head.body)?;
-    match served.route(&head, body, stream, &mut busy) {
+    let routed = match Question::of(&head) {
+        Some(question) => {
+            let call = read_call(incoming, &head)?;
+            served.ask(question, call, &head, stream, &mut busy)
+        }
+        None => {
+            let body = read_body(incoming, head.body)?;
+            Routed::Answer(served.route(&head, body, &mut busy))
+        }
+    };
+    match routed {
         Routed::Answered(good) => Ok(good && !head.close),
         Routed::Answer(response) => {
             let head_only = head.method == Method::Head;

@@ -14,6 +14,7 @@ use crate::context::Level;
 use crate::error::Error;
 use crate::export::{Entry, Restore};
 use crate::memory::{self, Beyond, Ended};
+use crate::spare;
 use crate::value::Value;
 
 /// Runs a function of the ABI for `call` over these values: whatever it asks of its context reaches the host
@@ -58,7 +59,13 @@ pub(super) fn aside(values: Values, entry: Entry) -> Result<(), Error> {
 
 fn answer(ended: Ended) -> Answer {
     let values = ended.values.into_iter().zip(ended.set);
-    let set = values.filter_map(|(entry, is_set)| is_set.then_some(entry));
+    let set = values.filter_map(|(entry, is_set)| {
+        if is_set {
+            return Some(entry);
+        }
+        spare::keep(entry.1);
+        None
+    });
     Answer {
         set: set.collect(),
         removed: ended.removed,

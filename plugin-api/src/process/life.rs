@@ -1,5 +1,6 @@
 //! How long the program lives: until it is asked to end, its host is gone, or nobody calls it any more.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ const LOST_GRACE: Duration = Duration::from_millis(500);
 pub(super) struct Life {
     state: Mutex<State>,
     changed: Condvar,
+    /// As many requests as the state has, for who need not know for sure.
+    requests: AtomicUsize,
     /// How many calls may run at once.
     calls: usize,
 }
@@ -69,6 +72,7 @@ impl Life {
         let calls = usize::try_from(calls.unwrap_or(0)).unwrap_or(usize::MAX);
         Self {
             calls: calls.max(CALLS),
+            requests: AtomicUsize::new(0),
             state: Mutex::new(State {
                 is_ready: false,
                 requests: 0,
@@ -87,20 +91,25 @@ impl Life {
         self.changed.notify_all();
     }
 
-    /// Whether calls can be taken.
-    pub(super) fn takes_calls(&self) -> bool {
-        let state = self.lock();
+    /// Whether calls can be taken. What is being prepared is waited for, but no longer than `limit`.
+    pub(super) fn soon_takes_calls(&self, limit: Duration) -> bool {
+        let is_coming = |state: &mut State| !state.is_ready && state.end.is_none();
+        let waited = self
+            .changed
+            .wait_timeout_while(self.lock(), limit, is_coming);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.is_ready && state.end.is_none()
     }
 
-    /// Whether no request waits for its answer.
+    /// Whether no request seems to wait for its answer.
     pub(super) fn is_quiet(&self) -> bool {
-        self.lock().requests == 0
+        self.requests.load(Ordering::Relaxed) == 0
     }
 
     /// A request begins.
     pub(super) fn request(&self) -> Busy<'_> {
         self.lock().requests += 1;
+        self.requests.fetch_add(1, Ordering::Relaxed);
         Busy {
             life: self,
             is_call: false,
@@ -196,6 +205,7 @@ impl Drop for Busy<'_> {
     fn drop(&mut self) {
         let mut state = self.life.lock();
         state.requests -= 1;
+        self.life.requests.fetch_sub(1, Ordering::Relaxed);
         if self.is_call {
             state.calls -= 1;
             state.last_call = Instant::now();

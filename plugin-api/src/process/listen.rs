@@ -1,7 +1,7 @@
 //! The socket that the configuration names.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -144,6 +144,13 @@ impl Socket {
             Self::Tcp(stream) => (&*stream).write(bytes),
         }
     }
+
+    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => (&*stream).write_vectored(slices),
+            Self::Tcp(stream) => (&*stream).write_vectored(slices),
+        }
+    }
 }
 
 impl Read for &Stream {
@@ -155,6 +162,10 @@ impl Read for &Stream {
 impl Write for &Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.waiting(|| self.socket.write(bytes))
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.waiting(|| self.socket.write_vectored(slices))
     }
 
     fn flush(&mut self) -> io::Result<()> {

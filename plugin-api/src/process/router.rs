@@ -2,18 +2,22 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::call::{Call, Calls};
-use super::codec::Values;
+use super::call::Calls;
 use super::http::{Head, Method};
 use super::life::{Busy, End, Life};
 use super::listen::Stream;
 use super::plugin::{Answer, Plugin, Request, Response};
-use super::wire::{self, Cancel, Execute, Pace, Reply};
+use super::wire::{self, Cancel, Execute, Pace, Reply, WireError};
 use crate::context::Level;
 use crate::error::Error;
+
+/// How long a question whether it is well waits for a plugin that is being prepared: most are there before they
+/// could be asked again.
+const SOON: Duration = Duration::from_millis(50);
 
 /// What all connections share.
 pub(super) struct Served<'a> {
@@ -34,6 +38,30 @@ pub(super) enum Routed {
     Answered(bool),
 }
 
+/// What a call asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Question {
+    Execute,
+    Save,
+    Restore,
+}
+
+impl Question {
+    /// What a request asks for, if it is a call.
+    pub(super) fn of(head: &Head) -> Option<Self> {
+        match (&head.method, path(head)) {
+            (Method::Post, "/execute") => Some(Self::Execute),
+            (Method::Post, "/save") => Some(Self::Save),
+            (Method::Post, "/restore") => Some(Self::Restore),
+            _ => None,
+        }
+    }
+}
+
+fn path(head: &Head) -> &str {
+    head.target.split('?').next().unwrap_or_default()
+}
+
 impl Served<'_> {
     /// Whether the peer may ask for anything.
     pub(super) fn admits(&self, head: &Head) -> bool {
@@ -49,34 +77,13 @@ impl Served<'_> {
         }
     }
 
-    pub(super) fn route(
-        &self,
-        head: &Head,
-        body: Vec<u8>,
-        stream: &Arc<Stream>,
-        busy: &mut Busy<'_>,
-    ) -> Routed {
-        let path = head.target.split('?').next().unwrap_or_default();
-        let answer = match (&head.method, path) {
-            (Method::Get | Method::Head, "/healthz") if self.life.takes_calls() => {
+    /// Answers what is no call.
+    pub(super) fn route(&self, head: &Head, body: Vec<u8>, busy: &mut Busy<'_>) -> Response {
+        match (&head.method, path(head)) {
+            (Method::Get | Method::Head, "/healthz") if self.life.soon_takes_calls(SOON) => {
                 Response::empty(200)
             }
             (Method::Get | Method::Head, "/healthz") => Response::empty(503),
-            (Method::Post, "/execute") => {
-                return self.execute(head, &body, stream, busy, |plugin, call, values| {
-                    plugin.execute(call, values)
-                });
-            }
-            (Method::Post, "/save") => {
-                return self.execute(head, &body, stream, busy, |plugin, call, _| {
-                    plugin.save(call)
-                });
-            }
-            (Method::Post, "/restore") => {
-                return self.execute(head, &body, stream, busy, |plugin, call, state| {
-                    plugin.restore(call, state)
-                });
-            }
             (Method::Post, "/reply") => accept(&body, |reply: Reply| self.calls.reply(reply)),
             (Method::Post, "/cancel") => {
                 accept(&body, |cancel: Cancel| self.calls.cancel(cancel.id))
@@ -90,19 +97,19 @@ impl Served<'_> {
                 "/healthz" | "/execute" | "/save" | "/restore" | "/reply" | "/cancel" | "/shutdown",
             ) => Response::text(405, "this path has another method"),
             _ => self.pass_on(head, body, busy),
-        };
-        Routed::Answer(answer)
+        }
     }
 
-    fn execute(
+    /// Makes a call and answers it.
+    pub(super) fn ask(
         &self,
+        question: Question,
+        call: Result<Execute, WireError>,
         head: &Head,
-        body: &[u8],
         stream: &Arc<Stream>,
         busy: &mut Busy<'_>,
-        function: impl FnOnce(&dyn Plugin, &Arc<Call>, Values) -> Answer,
     ) -> Routed {
-        let mut execute: Execute = match head.form.decode_execute(body, wire::MAX_BODY) {
+        let mut execute = match call {
             Ok(execute) => execute,
             Err(error) => return Routed::Answer(Response::text(400, &error.to_string())),
         };
@@ -114,7 +121,12 @@ impl Served<'_> {
         };
         let values = std::mem::take(&mut execute.values);
         let call = &listed.call;
-        let answer = caught(|| function(self.plugin, call, values))
+        let answer = caught(|| match question {
+            Question::Execute => self.plugin.execute(call, values),
+            Question::Save => self.plugin.save(call),
+            Question::Restore => self.plugin.restore(call, values),
+        });
+        let answer = answer
             .unwrap_or_else(|| Answer::from(Error::new("call.panicked", "the plugin panicked")));
         Routed::Answered(call.finish(answer, head.close))
     }

@@ -25,10 +25,12 @@ use serde::de::DeserializeOwned;
 use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
-use super::binary;
 use super::codec::Shown;
 pub use super::codec::Values;
+pub use super::form::Form;
 pub use super::pace::Pace;
+pub use super::pieces::Pieces;
+pub use super::source::Source;
 use crate::context::Level;
 use crate::error::Error;
 use crate::value::Value;
@@ -53,109 +55,6 @@ pub const NDJSON: &str = "application/x-ndjson";
 
 /// The content type of a request or an answer in the binary form.
 pub const PLG: &str = "application/x-plg";
-
-/// How the records of a call are written. JSON is always understood; the others are agreed on in the first
-/// lines that both sides write.
-///
-/// ```
-/// use plg_plugin_api::process::wire::{self, Form, Outcome};
-///
-/// let outcome = Outcome { id: 17, ..Outcome::default() };
-/// let mut bytes = Vec::new();
-/// Form::Plg.encode_outcome(&mut bytes, &outcome, wire::MAX_BODY)?;
-/// assert_eq!(bytes.len(), 4 + 8 + 4 + 4 + 1);
-/// assert_eq!(Form::Plg.decode_outcome(&bytes, wire::MAX_BODY)?, outcome);
-/// # Ok::<(), wire::WireError>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Form {
-    /// As everything else is.
-    #[default]
-    Json,
-    /// Shorter, and quicker to read.
-    Plg,
-}
-
-impl Form {
-    /// What the first lines call it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Plg => "plg",
-        }
-    }
-
-    /// The content type of a record in this form.
-    #[must_use]
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => JSON,
-            Self::Plg => PLG,
-        }
-    }
-
-    /// Adds the body of `POST /execute`; after an error, a part of it.
-    ///
-    /// # Errors
-    ///
-    /// When that takes more than `limit` bytes, or the values nest too deep.
-    pub fn encode_execute(
-        self,
-        bytes: &mut Vec<u8>,
-        execute: &ExecuteRef<'_>,
-        limit: usize,
-    ) -> Result<(), WireError> {
-        match self {
-            Self::Json => encode_to(bytes, execute, limit),
-            Self::Plg => binary::write_execute(bytes, execute, limit),
-        }
-    }
-
-    /// Reads the body of `POST /execute`.
-    ///
-    /// # Errors
-    ///
-    /// When there are more than `limit` bytes, or they are no such record.
-    pub fn decode_execute(self, bytes: &[u8], limit: usize) -> Result<Execute, WireError> {
-        match self {
-            Self::Json => decode(bytes, limit),
-            Self::Plg if bytes.len() > limit => Err(WireError::TooLarge { limit }),
-            Self::Plg => binary::read_execute(bytes),
-        }
-    }
-
-    /// Adds the outcome of a call; after an error, a part of it.
-    ///
-    /// # Errors
-    ///
-    /// When that takes more than `limit` bytes, or the values nest too deep.
-    pub fn encode_outcome(
-        self,
-        bytes: &mut Vec<u8>,
-        outcome: &Outcome,
-        limit: usize,
-    ) -> Result<(), WireError> {
-        match self {
-            Self::Json => encode_to(bytes, outcome, limit),
-            Self::Plg => binary::write_outcome(bytes, outcome, limit),
-        }
-    }
-
-    /// Reads the outcome of a call.
-    ///
-    /// # Errors
-    ///
-    /// When there are more than `limit` bytes, or they are no such record.
-    pub fn decode_outcome(self, bytes: &[u8], limit: usize) -> Result<Outcome, WireError> {
-        match self {
-            Self::Json => decode(bytes, limit),
-            Self::Plg if bytes.len() > limit => Err(WireError::TooLarge { limit }),
-            Self::Plg => binary::read_outcome(bytes),
-        }
-    }
-}
 
 /// What a host tells a plugin on its standard input: one line.
 #[derive(Clone, Deserialize, PartialEq, Serialize)]

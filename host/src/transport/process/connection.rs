@@ -1,6 +1,6 @@
 //! A connection to a child, and how long somebody waits on it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -12,8 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
-    send, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, connect, recv, send, sendmsg, socket_with, sockopt,
 };
 
 pub(super) use super::address::Address;
@@ -34,6 +34,8 @@ pub(super) struct Connection {
     /// How many bytes of `read` were used.
     used: usize,
     spin: Spin,
+    /// When an answer last came.
+    last: Option<Instant>,
     /// How many processors there were, and for how many more answers that is taken to be so.
     processors: (usize, u32),
     /// Room for the next request or body: fresh memory costs more than what is copied into it.
@@ -56,6 +58,10 @@ const LOOK: Duration = Duration::from_millis(5);
 const ALIVE: Duration = Duration::from_millis(500);
 /// How much is read at once.
 const PIECE: usize = 16 << 10;
+/// How many slices the system takes at once.
+const MOST_SLICES: usize = 1024;
+/// For how long nobody asks what became of a connection.
+const FRESH: Duration = Duration::from_millis(1);
 /// The most memory that a connection keeps for later.
 const SPARE: usize = 2 << 20;
 /// After how many answers it is looked at how many processors there are.
@@ -153,6 +159,7 @@ impl Connection {
     fn new(socket: OwnedFd, pace: Pace) -> Result<Self, ProcessError> {
         // Who waits for long waits in one call.
         set_socket_timeout(&socket, Timeout::Recv, Some(ALIVE))
+            .and_then(|()| set_socket_timeout(&socket, Timeout::Send, Some(ALIVE)))
             .and_then(|()| rustix::io::ioctl_fionbio(&socket, false))
             .map_err(|error| ProcessError::unsent(format!("no socket: {error}")))?;
         Ok(Self {
@@ -161,10 +168,17 @@ impl Connection {
             read: Vec::new(),
             used: 0,
             spin: Spin::new(pace),
+            last: None,
             processors: (1, 0),
             spare: Vec::new(),
             unread: false,
         })
+    }
+
+    /// Whether it was used so recently that it is hardly worth to ask the system what became of it.
+    pub(super) fn is_fresh(&self) -> bool {
+        let used = self.last.filter(|_| self.bytes().is_empty());
+        used.is_some_and(|last| last.elapsed() < FRESH)
     }
 
     /// Whether nothing came that nobody asked for, the end included.
@@ -209,10 +223,37 @@ impl Connection {
                 Ok(count) => bytes = &bytes[count..],
                 Err(Errno::AGAIN) => until.wait(&self.socket, PollFlags::OUT)?,
                 Err(Errno::INTR) => {}
-                Err(error) => {
-                    let why = format!("its process takes no request: {error}");
-                    return Err(ProcessError::unsent(why));
-                }
+                Err(error) => return Err(takes_none(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends all of several slices, as [`send`](Self::send) does.
+    pub(super) fn send_all(
+        &mut self,
+        mut slices: &mut [IoSlice<'_>],
+        until: &Until<'_>,
+    ) -> Result<(), ProcessError> {
+        while !slices.is_empty() {
+            let is_patient = until.is_patient();
+            let flags = if is_patient {
+                SendFlags::NOSIGNAL
+            } else {
+                SendFlags::NOSIGNAL | SendFlags::DONTWAIT
+            };
+            let some = &slices[..slices.len().min(MOST_SLICES)];
+            match sendmsg(
+                &self.socket,
+                some,
+                &mut SendAncillaryBuffer::default(),
+                flags,
+            ) {
+                Ok(count) => IoSlice::advance_slices(&mut slices, count),
+                Err(Errno::AGAIN) if is_patient => until.look()?,
+                Err(Errno::AGAIN) => until.wait(&self.socket, PollFlags::OUT)?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(takes_none(error)),
             }
         }
         Ok(())
@@ -233,6 +274,7 @@ impl Connection {
             spin,
             processors,
             unread,
+            last,
             ..
         } = self;
         let found = if alone && spin.pays() {
@@ -250,7 +292,9 @@ impl Connection {
             Some(found) => found?,
             None => receive(socket, read, unread, until)?,
         };
-        spin.took(start.elapsed());
+        let end = Instant::now();
+        spin.took(end - start);
+        *last = Some(end);
         Ok(())
     }
 
@@ -281,6 +325,10 @@ impl Connection {
         }
         Ok(out.len() - start)
     }
+}
+
+fn takes_none(error: Errno) -> ProcessError {
+    ProcessError::unsent(format!("its process takes no request: {error}"))
 }
 
 /// Reads into what is free of `out`; false at the end.

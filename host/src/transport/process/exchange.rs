@@ -47,6 +47,8 @@ impl Question {
     }
 }
 
+/// From how many bytes on an outcome is read while it comes.
+const LARGE: usize = 16 << 10;
 /// How long somebody tries to tell a child that a call was given up.
 const CANCEL: Duration = Duration::from_secs(1);
 
@@ -63,9 +65,7 @@ impl Exchange<'_> {
         let mut connection = self.running.connect(&until)?;
         let mut request = Request::new(&mut connection);
         let form = self.running.form;
-        self.write(context, form, &mut request)?;
-        let kind = form.content_type();
-        request.send(&mut connection, "POST", self.question.path(), kind, &until)?;
+        self.ask(context, form, &mut request, &mut connection, &until)?;
         connection.keep(request.into_bytes());
         let begun = connection.await_answer(self.running.is_alone(), &until);
         let outcome = begun.and_then(|()| self.outcome(&mut connection, context, &until));
@@ -83,11 +83,13 @@ impl Exchange<'_> {
         }
     }
 
-    fn write(
+    fn ask(
         &self,
         context: &Context,
         form: Form,
         request: &mut Request,
+        connection: &mut Connection,
+        until: &Until<'_>,
     ) -> Result<(), ProcessError> {
         let left = context.end().map(|end| {
             // Rounded up: a plugin that took its deadline for over before it is would say that it was cancelled.
@@ -103,8 +105,11 @@ impl Exchange<'_> {
             timeout_ms: left,
             depth: self.depth,
         };
-        form.encode_execute(request.body(), &execute, MAX_BODY)
-            .map_err(|error| ProcessError::TooLarge(error.to_string()))
+        let pieces = form
+            .write_execute(request.body(), &execute, MAX_BODY)
+            .map_err(|error| ProcessError::TooLarge(error.to_string()))?;
+        let (path, kind) = (self.question.path(), form.content_type());
+        request.send(connection, ("POST", path, kind), &pieces, until)
     }
 
     fn outcome(
@@ -131,10 +136,15 @@ impl Exchange<'_> {
             }
             // Nobody else was told that there is such a form.
             PLG if self.running.form == Form::Plg => {
-                let body = answer.rest(connection, MAX_BODY, until)?;
-                let outcome = Form::Plg.decode_outcome(&body, MAX_BODY);
-                connection.keep(body);
-                outcome.map_err(body_error)?
+                match answer.length().filter(|length| *length > LARGE) {
+                    Some(length) => answer.outcome(connection, length, until)?,
+                    None => {
+                        let body = answer.rest(connection, MAX_BODY, until)?;
+                        let outcome = Form::Plg.decode_outcome(&body, MAX_BODY);
+                        connection.keep(body);
+                        outcome.map_err(body_error)?
+                    }
+                }
             }
             NDJSON => self.lines(connection, &mut answer, context, until)?,
             other => {
@@ -218,6 +228,8 @@ impl Exchange<'_> {
                 nested.extend(asked.values);
                 let callee = self.call.callee;
                 let outcome = callee.call_other(&asked.plugin, &asked.label, &mut nested);
+                // What took up all the time is not answered, however quick the plugin would be now.
+                until.check()?;
                 let mut reply = Reply {
                     id: self.id,
                     seq: asked.seq,

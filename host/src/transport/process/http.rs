@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use httparse::{EMPTY_HEADER, Header, Status};
-use plg_plugin_api::process::wire::{JSON, MAX_BODY, MAX_HEAD};
+use plg_plugin_api::process::wire::{Form, JSON, MAX_BODY, MAX_HEAD, Outcome, Pieces, Source};
 
 use super::connection::{Connection, Until};
 use super::error::ProcessError;
@@ -50,7 +50,7 @@ pub(super) fn ask(
 ) -> Result<(), ProcessError> {
     let mut request = Request::new(connection);
     request.body().extend_from_slice(body);
-    request.send(connection, method, path, JSON, until)
+    request.send(connection, (method, path, JSON), &Pieces::default(), until)
 }
 
 /// A request whose body is written where it is sent from.
@@ -80,16 +80,15 @@ impl Request {
         &mut self.0
     }
 
-    /// Sends it with a body of this `kind`, if it is a POST.
+    /// Sends it with a body of this kind, if it is a POST. What was not written into it are `pieces`.
     pub(super) fn send(
         &mut self,
         connection: &mut Connection,
-        method: &str,
-        path: &str,
-        kind: &str,
+        (method, path, kind): (&str, &str, &str),
+        pieces: &Pieces<'_>,
         until: &Until<'_>,
     ) -> Result<(), ProcessError> {
-        let length = self.0.len() - HEAD;
+        let length = self.0.len() - HEAD + pieces.length();
         let mut head = [0_u8; HEAD];
         let mut left = &mut head[..];
         let mut write = || {
@@ -107,7 +106,11 @@ impl Request {
         written.map_err(|error| ProcessError::TooLarge(format!("the head: {error}")))?;
         let start = HEAD - used;
         self.0[start..HEAD].copy_from_slice(&head[..used]);
-        connection.send(&self.0[start..], until)
+        if pieces.is_empty() {
+            connection.send(&self.0[start..], until)
+        } else {
+            connection.send_all(&mut pieces.gather(&self.0, start), until)
+        }
     }
 }
 
@@ -196,24 +199,103 @@ impl Answer {
         limit: usize,
         until: &Until<'_>,
     ) -> Result<Vec<u8>, ProcessError> {
-        let too_large = || ProcessError::Body(format!("it has more than {limit} bytes"));
         if let Body::Length(length) = self.body
             && length > limit as u64
         {
-            return Err(too_large());
+            return Err(too_large(limit));
         }
         let mut body = connection.spare();
         while self.piece(connection, &mut body, until)? {
             if body.len() > limit {
-                return Err(too_large());
+                return Err(too_large(limit));
             }
         }
         Ok(body)
     }
 
+    /// How many bytes the body has, if it said so and none was read.
+    pub(super) fn length(&self) -> Option<usize> {
+        match self.body {
+            Body::Length(length) => usize::try_from(length).ok(),
+            _ => None,
+        }
+    }
+
+    /// Reads the body, which has so many bytes, as an outcome in the binary form.
+    pub(super) fn outcome(
+        &mut self,
+        connection: &mut Connection,
+        length: usize,
+        until: &Until<'_>,
+    ) -> Result<Outcome, ProcessError> {
+        if length > MAX_BODY {
+            return Err(too_large(MAX_BODY));
+        }
+        let mut body = Coming {
+            answer: self,
+            connection,
+            until,
+            error: None,
+        };
+        let outcome = Form::read_outcome(&mut body, length);
+        match body.error {
+            Some(error) => Err(error),
+            None => outcome.map_err(|error| ProcessError::Body(error.to_string())),
+        }
+    }
+
     /// Whether the connection can be used again: the answer was read to its end, and nothing follows it.
     pub(super) fn leaves_open(&self, connection: &Connection) -> bool {
-        self.keep && self.body == Body::Done && connection.bytes().is_empty()
+        self.keep
+            && matches!(self.body, Body::Done | Body::Length(0))
+            && connection.bytes().is_empty()
+    }
+}
+
+/// The body of an answer that is read while it comes.
+struct Coming<'a, 'b> {
+    answer: &'a mut Answer,
+    connection: &'a mut Connection,
+    until: &'a Until<'b>,
+    /// Why there is no more.
+    error: Option<ProcessError>,
+}
+
+impl Coming<'_, '_> {
+    fn fill(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
+        let left = match self.answer.body {
+            Body::Length(left) => left,
+            _ => 0,
+        };
+        let most = left.min(most as u64);
+        match take(self.connection, most, out, self.until) {
+            Ok(count) => {
+                self.answer.body = Body::Length(left - count);
+                true
+            }
+            Err(error) => {
+                self.error = Some(error);
+                false
+            }
+        }
+    }
+}
+
+impl Source for Coming<'_, '_> {
+    fn more(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
+        self.fill(out, most)
+    }
+
+    fn block(&mut self, start: &[u8], length: usize) -> Option<Vec<u8>> {
+        let mut block = Vec::with_capacity(length);
+        block.extend_from_slice(start);
+        while block.len() < length {
+            let left = length - block.len();
+            if !self.fill(&mut block, left) {
+                return None;
+            }
+        }
+        Some(block)
     }
 }
 
@@ -377,6 +459,10 @@ fn line(
             return Err(ended());
         }
     }
+}
+
+fn too_large(limit: usize) -> ProcessError {
+    ProcessError::Body(format!("it has more than {limit} bytes"))
 }
 
 fn ended() -> ProcessError {

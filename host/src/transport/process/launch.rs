@@ -403,7 +403,9 @@ impl Running {
     /// A connection that nobody uses.
     pub(super) fn connect(&self, until: &Until<'_>) -> Result<Connection, ProcessError> {
         while let Some(connection) = self.pool().pop() {
-            if connection.is_idle() {
+            // One that reads the binary form keeps what it keeps, and says so before it does not.
+            let is_fresh = self.form == Form::Plg && connection.is_fresh();
+            if is_fresh || connection.is_idle() {
                 return Ok(connection);
             }
         }

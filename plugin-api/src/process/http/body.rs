@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::super::wire::MAX_BODY;
-use super::head::Length;
-use super::{BODY_TIME, Incoming, Stop};
+use super::super::wire::{Execute, Form, MAX_BODY, Source, WireError};
+use super::head::{Head, Length};
+use super::{BODY_TIME, Incoming, PIECE, Stop};
+use crate::spare;
 
 /// The most digits of a chunk's size: enough for what may come, and too few to overflow.
 const SIZE_DIGITS: usize = 7;
@@ -27,6 +28,91 @@ pub(in crate::process) fn read_body(
             Ok(body)
         }
         Length::Chunked => chunked(incoming, deadline),
+    }
+}
+
+/// Reads the body of a call, which may be none.
+pub(in crate::process) fn read_call(
+    incoming: &mut Incoming<'_>,
+    head: &Head,
+) -> Result<Result<Execute, WireError>, Stop> {
+    match head.body {
+        Length::Known(length) if length <= incoming.rest().len() => {
+            let body = &incoming.rest()[..length];
+            let call = head.form.decode_execute(body, MAX_BODY);
+            incoming.rest.start += length;
+            Ok(call)
+        }
+        Length::Known(length) if head.form == Form::Plg => {
+            let mut body = Body {
+                incoming,
+                left: length,
+                deadline: Some(Instant::now() + BODY_TIME),
+                stop: None,
+            };
+            let call = Form::read_execute(&mut body, length);
+            body.finish()?;
+            Ok(call)
+        }
+        length => {
+            let body = read_body(incoming, length)?;
+            Ok(head.form.decode_execute(&body, MAX_BODY))
+        }
+    }
+}
+
+/// A body that is read while it comes.
+struct Body<'a, 'b> {
+    incoming: &'a mut Incoming<'b>,
+    left: usize,
+    deadline: Option<Instant>,
+    /// Why there is no more.
+    stop: Option<Stop>,
+}
+
+impl Body<'_, '_> {
+    /// Reads what nobody used.
+    fn finish(mut self) -> Result<(), Stop> {
+        let mut piece = Vec::new();
+        while self.stop.is_none() && self.left > 0 {
+            piece.clear();
+            self.more(&mut piece, PIECE);
+        }
+        self.stop.map_or(Ok(()), Err)
+    }
+
+    fn fill(&mut self, out: &mut [u8]) -> Option<usize> {
+        let most = out.len().min(self.left);
+        match self.incoming.fill_some(&mut out[..most], self.deadline) {
+            Ok(count) => {
+                self.left -= count;
+                Some(count)
+            }
+            Err(stop) => {
+                self.stop = Some(stop);
+                None
+            }
+        }
+    }
+}
+
+impl Source for Body<'_, '_> {
+    fn more(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
+        let start = out.len();
+        out.resize(start + most, 0);
+        let count = self.fill(&mut out[start..]);
+        out.truncate(start + count.unwrap_or_default());
+        count.is_some()
+    }
+
+    fn block(&mut self, start: &[u8], length: usize) -> Option<Vec<u8>> {
+        let mut block = spare::block(length);
+        block[..start.len()].copy_from_slice(start);
+        let mut there = start.len();
+        while there < length {
+            there += self.fill(&mut block[there..])?;
+        }
+        Some(block)
     }
 }
 

@@ -4,15 +4,16 @@
 mod body;
 mod head;
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-pub(super) use body::read_body;
+pub(super) use body::{read_body, read_call};
 pub(super) use head::{Head, Method, read_head};
 
 use super::listen::Stream;
 use super::pace::{self, Pace, Spin};
+use super::pieces::Pieces;
 use super::plugin::Response;
 
 /// How long the head of a request may take, from the moment that the connection is there or the head began.
@@ -129,13 +130,30 @@ impl<'a> Incoming<'a> {
         if left.is_some_and(|left| left.is_zero()) {
             return Err(Stop::Refused(408, "the request took too long"));
         }
-        if left != self.limit {
+        // To set it anew for every read of a large body would take longer than many a read.
+        let is_set = match (left, self.limit) {
+            (Some(left), Some(limit)) => left.abs_diff(limit) < Duration::from_millis(100),
+            (left, limit) => left == limit,
+        };
+        if !is_set {
             self.stream
                 .set_read_timeout(left)
                 .map_err(|_| Stop::Closed)?;
             self.limit = left;
         }
         Ok(())
+    }
+
+    /// Reads some bytes, at most `most`; of what was not taken, if there is any.
+    fn fill_some(&mut self, out: &mut [u8], deadline: Option<Instant>) -> Result<usize, Stop> {
+        if self.rest.is_empty() {
+            self.set_limit(deadline)?;
+            return read(self.stream, out);
+        }
+        let count = self.rest().len().min(out.len());
+        out[..count].copy_from_slice(&self.rest()[..count]);
+        self.rest.start += count;
+        Ok(count)
     }
 
     /// Takes the next `count` bytes, or as many as there are.
@@ -192,20 +210,35 @@ pub(super) fn write_response(
     write_all(stream, &bytes)
 }
 
-/// Writes an answer in one piece whose body is in `bytes` already, after [`HEAD`] bytes of room.
+/// Writes an answer in one piece whose body is in `bytes` already, after [`HEAD`] bytes of room, but for `pieces`.
 pub(super) fn write_outcome(
     stream: &Stream,
     content_type: &str,
-    mut bytes: Vec<u8>,
+    bytes: &mut [u8],
+    pieces: &Pieces<'_>,
     close: bool,
 ) -> io::Result<()> {
     let mut head = start(200, content_type, close);
-    write!(head, "Content-Length: {}\r\n\r\n", bytes.len() - HEAD)?;
+    let length = bytes.len() - HEAD + pieces.length();
+    write!(head, "Content-Length: {length}\r\n\r\n")?;
     let first = HEAD
         .checked_sub(head.len())
         .ok_or(io::ErrorKind::InvalidInput)?;
     bytes[first..HEAD].copy_from_slice(&head);
-    write_all(stream, &bytes[first..])
+    if pieces.is_empty() {
+        return write_all(stream, &bytes[first..]);
+    }
+    let mut slices = pieces.gather(bytes, first);
+    let mut left = slices.as_mut_slice();
+    while !left.is_empty() {
+        match (&mut &*stream).write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => IoSlice::advance_slices(&mut left, count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// How much room there is for the head of an outcome.
