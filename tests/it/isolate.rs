@@ -392,6 +392,24 @@ isolated! {
     }
 }
 
+isolated! {
+    fn a_state_that_is_not_given_away_keeps_no_plugin_in_the_process() {
+        let host = host();
+        let plugin = host.load(library("fixture-good", Variant::State)).unwrap();
+        let mode = Context::new().with("save", "fail").with("restore", "").with("ms", 0);
+        plugin.call("state-mode", &mut mode.clone()).unwrap();
+        // Whoever asks is told; what harms the process goes all the same.
+        assert_eq!(host.isolate("fixture-good").unwrap_err().code(), "upgrade.state");
+        assert_eq!(transport(&host, "fixture-good").0, "in-process");
+        let context = Context::new().with("ms", 600_000).with("stubborn", true);
+        let mut context = context.timeout(Duration::from_millis(50));
+        assert_eq!(plugin.call("nap", &mut context).unwrap_err().code(), "call.timeout");
+        wait_until("the move", || transport(&host, "fixture-good").0 == "process");
+        assert!(value(&plugin, "count", "count").is_some());
+        std::process::exit(0);
+    }
+}
+
 #[test]
 fn what_a_process_died_of_goes_on_apart() {
     const STATE: &str = "PLG_TEST_STATE";

@@ -154,18 +154,38 @@ impl Inner {
         placed: Placed,
         to: &Move,
     ) -> Result<Upgraded, Error> {
-        let known = known(&current)?;
-        // Who holds it keeps it from going.
-        drop(current);
-        let generation = self.start_at(plugin, turn, &candidate, known, placed)?;
-        if let Move::Demotion(_) = to {
-            generation.demoted.store(true, Ordering::Relaxed);
-        }
+        let is_demotion = matches!(to, Move::Demotion(_));
+        let start = |current: Arc<Generation>| -> Result<Arc<Generation>, Error> {
+            let known = known(&current)?;
+            // Who holds it keeps it from going.
+            drop(current);
+            let generation = self.start_at(plugin, turn, &candidate, known, placed.clone())?;
+            generation.demoted.store(is_demotion, Ordering::Relaxed);
+            Ok(generation)
+        };
+        let generation = start(current)?;
         let version = candidate.manifest.version.clone();
-        let number = generation.number;
+        let mut number = generation.number;
         // It is the same build, so the one before it is still the one to go back to.
         let previous = turn.previous();
-        let replaced = self.replace(plugin, turn, generation);
+        let mut replaced = self.replace(plugin, turn, generation);
+        if let Err(error) = &replaced
+            && error.code() == "upgrade.state"
+            && is_demotion
+            && let Some(current) = plugin.current()
+        {
+            let name = plugin.name().as_str();
+            tracing::warn!(
+                plugin = name,
+                "it goes without its state: {}",
+                error.in_full()
+            );
+            // What harms the process does not stay for the sake of a state that it does not give away.
+            replaced = start(current).map(|generation| {
+                number = generation.number;
+                turn.retire_swapped(turn.swap(Some(generation)))
+            });
+        }
         turn.put_previous(previous);
         Ok(Upgraded {
             from: version.clone(),

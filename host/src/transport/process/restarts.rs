@@ -64,7 +64,8 @@ impl Restarts {
         let pause = limits.back_off.saturating_mul(factor);
         let pause = pause.min(limits.back_off_most);
         self.failures = self.failures.saturating_add(1);
-        self.not_before = now.checked_add(pause + pause.mul_f64(jitter()));
+        let pause = pause.saturating_add(pause.mul_f64(jitter()));
+        self.not_before = now.checked_add(pause);
     }
 }
 
