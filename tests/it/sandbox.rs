@@ -251,60 +251,61 @@ fn what_was_granted_is_allowed_and_nothing_beside_it() {
     assert!(text.contains(&gone), "{text}");
 }
 
-#[test]
-fn a_machine_that_cannot_sandbox_starts_nothing() {
-    let programs = Programs::new();
-    let path = programs.plugin("helper", &["ok"]);
-    let faulty = |faults: Faults| {
-        let builder = Host::builder().policy(policy(&[]));
-        build(builder.faults(faults))
-    };
-    let none = Faults::default();
-    for (faults, words) in [
-        (
-            Faults {
-                landlock: Some(0),
-                ..none
-            },
-            "no landlock",
-        ),
-        (
-            Faults {
-                landlock: Some(2),
-                ..none
-            },
-            "no version 3 of landlock (it has version 2)",
-        ),
-        (
-            Faults {
-                no_seccomp: true,
-                landlock: Some(7),
-                ..none
-            },
-            "no seccomp filters",
-        ),
-        (
-            Faults {
-                no_seccomp: true,
-                landlock: Some(0),
-                ..none
-            },
-            "no landlock and no seccomp filters",
-        ),
-    ] {
-        let host = faulty(faults);
-        let (code, text) = failure(host.load(&path));
-        assert_eq!(code, "proc.sandbox", "{text}");
-        assert!(text.contains(words), "{text}");
-        assert_eq!(host.census().children, Some(0));
+isolated! {
+    fn a_machine_that_cannot_sandbox_starts_nothing() {
+        let programs = Programs::new();
+        let path = programs.plugin("helper", &["ok"]);
+        let faulty = |faults: Faults| {
+            let builder = Host::builder().policy(policy(&[]));
+            build(builder.faults(faults))
+        };
+        let none = Faults::default();
+        for (faults, words) in [
+            (
+                Faults {
+                    landlock: Some(0),
+                    ..none
+                },
+                "no landlock",
+            ),
+            (
+                Faults {
+                    landlock: Some(2),
+                    ..none
+                },
+                "no version 3 of landlock (it has version 2)",
+            ),
+            (
+                Faults {
+                    no_seccomp: true,
+                    landlock: Some(7),
+                    ..none
+                },
+                "no seccomp filters",
+            ),
+            (
+                Faults {
+                    no_seccomp: true,
+                    landlock: Some(0),
+                    ..none
+                },
+                "no landlock and no seccomp filters",
+            ),
+        ] {
+            let host = faulty(faults);
+            let (code, text) = failure(host.load(&path));
+            assert_eq!(code, "proc.sandbox", "{text}");
+            assert!(text.contains(words), "{text}");
+            assert_eq!(host.census().children, Some(0));
+        }
+        // One that only isolates does not ask for it.
+        let builder = Host::builder().faults(Faults {
+            landlock: Some(0),
+            no_seccomp: true,
+            ..none
+        });
+        build(builder).load(&path).unwrap();
     }
-    // One that only isolates does not ask for it.
-    let builder = Host::builder().faults(Faults {
-        landlock: Some(0),
-        no_seccomp: true,
-        ..none
-    });
-    build(builder).load(&path).unwrap();
 }
 
 /// Every version of landlock that is enough, as far as this kernel has them.

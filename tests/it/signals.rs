@@ -29,7 +29,10 @@ impl App {
         let run = tempfile::tempdir().unwrap();
         // What others may enter is no run directory.
         fs::set_permissions(run.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        let mut child = Command::new(plg())
+        // Whoever runs the tests may ignore hang-ups, and that is inherited.
+        let mut child = Command::new("env")
+            .arg("--default-signal=HUP")
+            .arg(plg())
             .args(["watch", "--json"])
             .arg(programs.path())
             .env("XDG_RUNTIME_DIR", run.path())

@@ -78,7 +78,8 @@ fn built(package: &str, what: &str, variant: Variant, file: &str) -> PathBuf {
         .get_or_init(Built::default)
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let key = (package.to_owned(), variant);
+    // A package may have a library and a program.
+    let key = (file.to_owned(), variant);
     if let Some(path) = built.get(&key) {
         return path.clone();
     }
