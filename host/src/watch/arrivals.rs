@@ -10,6 +10,7 @@ use super::follower::{Follower, is_quarantined};
 use super::guard::guarded;
 use super::place::{Build, Failed, Key, LONGER};
 use super::read::Found;
+use super::root::Root;
 use crate::builder::Filter;
 use crate::changes::Member;
 use crate::discovery::Candidate;
@@ -194,11 +195,14 @@ impl Follower {
         true
     }
 
-    /// Whether the plugin of that name stands at another place.
+    /// Whether the plugin of that name stands at another place. The same one by another way is none: of two
+    /// looks at one file, the second may be of what replaced it.
     fn is_held_elsewhere(&self, name: &PluginName, key: &Key) -> bool {
+        let own = self.roots.get(key.0).and_then(Root::real);
         self.roots.iter().enumerate().any(|(number, root)| {
+            let is_same = number == key.0 || (own.is_some() && root.real() == own);
             root.places.iter().any(|(place_name, place)| {
-                let is_here = (number, place_name) == (key.0, &key.1);
+                let is_here = is_same && *place_name == key.1;
                 let held = place.held.as_ref();
                 !is_here
                     && place.gone_since().is_none()

@@ -31,6 +31,11 @@ pub(super) struct Root {
 }
 
 impl Root {
+    /// Where it really is, while it is there.
+    pub(super) fn real(&self) -> Option<&Path> {
+        self.here.as_ref().map(|(path, _)| path.as_path())
+    }
+
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
